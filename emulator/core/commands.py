@@ -1,0 +1,116 @@
+"""What a device can order its shell to do.
+
+A list of commands is carried out in order, and the order is a contract:
+
+1. *mirrored before released*: `SendToPeer(FlowUp)` and the peer's Ack come before the
+   `InstallFlow` and `Release` of the packet that made the flow (while the channel is up);
+2. *restored before routed*: every `InstallFlow` of a takeover comes before `RequestRoutes`;
+3. *journalled before done*: the `Note` that explains an effect comes before the effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from emulator.wire.heartbeat import Heartbeat
+from emulator.wire.mirror import FlowRecord, Message
+from emulator.wire.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the packet go on into the kernel."""
+
+    packet_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Drop the packet, silently."""
+
+    packet_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep the packet until a later Release or Discard."""
+
+    packet_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendSegment:
+    """Emit a segment of the device's own making (a reset)."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class InstallFlow:
+    """Have the kernel translate and forward this flow."""
+
+    record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFlow:
+    """The kernel shall forget the flow."""
+
+    record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SendToPeer:
+    """Over the mirroring channel."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectChannel:
+    """Try to connect the mirroring channel to the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChannel:
+    """Drop the channel and what is still buffered on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendHeartbeat:
+    heartbeat: Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRoutes:
+    """Ask the cloud to point the traffic group's routes at this device."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRoutes:
+    """Stop retrying route requests: the device is active no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the device's journal: what, and its details."""
+
+    what: str
+    details: dict[str, object] = field(default_factory=dict)
+
+
+Command = (
+    Release
+    | Discard
+    | Hold
+    | SendSegment
+    | InstallFlow
+    | RemoveFlow
+    | SendToPeer
+    | ConnectChannel
+    | CloseChannel
+    | SendHeartbeat
+    | RequestRoutes
+    | CancelRoutes
+    | Note
+)

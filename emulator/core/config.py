@@ -1,0 +1,87 @@
+"""A device's configuration, as values (BIG-IP's own terms).
+
+`device.configfile` reads and writes it as JSON, the form the lab hands to the process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+
+from emulator.wire.segment import Endpoint
+
+ANY_PORT = 0
+
+
+class Snat(Enum):
+    """`source-address-translation` of a virtual server."""
+
+    NONE = "none"
+    AUTOMAP = "automap"
+    POOL = "pool"
+
+
+@dataclass(frozen=True)
+class VirtualServer:
+    """One fastL4 virtual server. A port of 0 means any, and is then not translated."""
+
+    name: str
+    destination: Endpoint
+    pool: tuple[Endpoint, ...]
+    snat: Snat = Snat.AUTOMAP
+    snat_pool: tuple[IPv4Address, ...] = ()
+    mirroring: bool = False
+    loose_initiation: bool = False
+    loose_close: bool = False
+    idle_timeout_s: int = 300
+
+    def matches(self, target: Endpoint) -> bool:
+        """Whether a segment to `target` is for this virtual server."""
+        return self.destination.address == target.address and self.destination.port in (
+            ANY_PORT, target.port,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SelfIp:
+    """A self IP; `reaches` are the networks routed out of its interface."""
+
+    interface: str
+    address: IPv4Address
+    reaches: tuple[IPv4Network, ...] = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A cloud route the active device of the traffic group points at itself."""
+
+    table: str
+    destination: IPv4Network
+    network_interface: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """All one device knows before the first packet.
+
+    `order` is its place in the HA order (0 first); times are seconds.
+    """
+
+    name: str
+    order: int
+    traffic_group: str
+    ha_address: IPv4Address
+    peer_ha_address: IPv4Address
+    self_ips: tuple[SelfIp, ...]
+    virtual_servers: tuple[VirtualServer, ...]
+    routes: tuple[Route, ...] = ()
+    api: Endpoint | None = None
+    mirror_port: int = 1029
+    heartbeat_port: int = 1026
+    failover_timeout_s: float = 3.0
+    heartbeat_interval_s: float = 0.5
+    ack_mirror: bool = True
+    reject_unmatched: bool = True
+    rebuild_automap: bool = True
+    data_interfaces: tuple[str, ...] = ("ext", "int")

@@ -1,0 +1,185 @@
+"""One BIG-IP: composes failover, traffic and mirroring. The only entry for the shell.
+
+`handle(event, now)` returns commands to be carried out in order (the contract is in
+`core.commands`); `next_timer()` says when a `Tick` is due.
+"""
+
+from __future__ import annotations
+
+from emulator.core.commands import (
+    CancelRoutes,
+    CloseChannel,
+    Command,
+    ConnectChannel,
+    Note,
+    RequestRoutes,
+    SendHeartbeat,
+    SendToPeer,
+)
+from emulator.core.config import Config
+from emulator.core.events import (
+    ChannelDown,
+    ChannelUp,
+    Event,
+    HeartbeatHeard,
+    OperatorStandby,
+    PacketQueued,
+    PeerMessages,
+    RouteAnswer,
+    Tick,
+)
+from emulator.core.failover import Failover, Role, Signal
+from emulator.core.mirroring import Receiver, Sender
+from emulator.core.traffic import Traffic
+from emulator.wire.heartbeat import Heartbeat
+from emulator.wire.mirror import Ack, Message
+
+RECONNECT_DELAY_S = 1.0  # statemirror.reconnect.delay
+SWEEP_INTERVAL_S = 1.0
+
+
+class Device:
+    """The decisions of one device; drive it from one thread."""
+
+    def __init__(self, config: Config, now: float) -> None:
+        self.config = config
+        self.failover = Failover(order=config.order, timeout_s=config.failover_timeout_s, now=now)
+        self.sender = Sender(config.name, config.traffic_group)
+        self.traffic = Traffic(config, self.sender)
+        self._receiver = Receiver(self.traffic.table, config.traffic_group)
+        self._mirrors = any(v.mirroring for v in config.virtual_servers)
+        self._sequence = 0
+        self._next_heartbeat = now
+        self._next_connect = now
+        self._next_sweep = now + SWEEP_INTERVAL_S
+        self.channel_up = False
+        self._connecting = False
+
+    @property
+    def active(self) -> bool:
+        """Whether the traffic group is active here; only then may the fast path forward."""
+        return self.failover.role is Role.ACTIVE
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Decide; every event has a rule here."""
+        match event:
+            case PacketQueued() if self.active:
+                return self.traffic.packet(event, now)
+            case PacketQueued():
+                return self.traffic.packet_on_standby(event)
+            case HeartbeatHeard(heartbeat):
+                return self._changed(self.failover.heard(heartbeat, now), now)
+            case OperatorStandby():
+                return self._changed(self.failover.operator_standby(now), now)
+            case Tick():
+                return self._tick(now)
+            case ChannelUp():
+                return self._channel_up(now)
+            case ChannelDown(reason):
+                return self._channel_down(reason, now)
+            case PeerMessages(messages):
+                return self._messages(messages, now)
+            case RouteAnswer(table, destination, error):
+                what = "route-refused" if error else "route-accepted"
+                details = {"table": table, "destination": destination, "error": error}
+                return [Note(what, {k: v for k, v in details.items() if v})]
+        raise AssertionError(f"unexpected event: {event!r}")
+
+    def next_timer(self) -> float:
+        """When the next Tick is due."""
+        timers = [self._next_heartbeat, self._next_sweep]
+        silent = self.failover.next_timer()
+        if silent is not None:
+            timers.append(silent)
+        if self._wants_channel():
+            timers.append(self._next_connect)
+        return min(timers)
+
+    def _tick(self, now: float) -> list[Command]:
+        commands = self._changed(self.failover.tick(now), now)
+        if now >= self._next_heartbeat:
+            commands.append(self._heartbeat(now))
+        if self._wants_channel() and now >= self._next_connect:
+            self._connecting = True
+            commands.append(ConnectChannel())
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL_S
+            if self.active:
+                commands += self.traffic.sweep(now)
+        return commands
+
+    def _changed(self, signal: Signal | None, now: float) -> list[Command]:
+        """What a change of role entails, or nothing."""
+        if signal is None:
+            return []
+        self._next_connect = now
+        if self.active:
+            note = Note("active", {"reason": signal.value, "flows": len(self.traffic.table)})
+            # The channel served the old role: the new active connects one of its own.
+            channel = [CloseChannel(), *self._stop_mirroring()]
+            flows = self.traffic.take_over(now)
+            done = Note("restored", {"flows": len(self.traffic.table)})
+            return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes()]
+        note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
+        # Held packets are discarded before the channel ends, or its end would release them.
+        flows = self.traffic.stand_by()
+        channel = [CloseChannel(), *self._stop_mirroring()]
+        return [note, *flows, CancelRoutes(), *channel, self._heartbeat(now)]
+
+    def _heartbeat(self, now: float) -> SendHeartbeat:
+        self._sequence += 1
+        self._next_heartbeat = now + self.config.heartbeat_interval_s
+        return SendHeartbeat(
+            Heartbeat(
+                self.config.name, self.active, self.failover.resigned, self.config.order,
+                self._sequence,
+            )
+        )  # fmt: skip
+
+    def _wants_channel(self) -> bool:
+        """The active device connects, to a peer that says it stands by."""
+        wanted = self._mirrors and self.active and self.failover.peer_active is False
+        return wanted and not self.channel_up and not self._connecting
+
+    def _channel_up(self, now: float) -> list[Command]:
+        self.channel_up, self._connecting = True, False
+        if not self.active:
+            return [Note("mirror-channel-accepted")]
+        flows = self.traffic.mirrored_flows()
+        messages = self.sender.start(flows, now)
+        note = Note("mirror-channel-established", {"flows": len(flows)})
+        return [note, *(SendToPeer(message) for message in messages)]
+
+    def _channel_down(self, reason: str, now: float) -> list[Command]:
+        was_up = self.channel_up
+        self._next_connect = now + RECONNECT_DELAY_S
+        commands = self._stop_mirroring()
+        if was_up:
+            return [Note("mirror-channel-lost", {"reason": reason}), *commands]
+        return commands
+
+    def _stop_mirroring(self) -> list[Command]:
+        self.channel_up = self._connecting = False
+        if not self.sender.connected:
+            return []
+        return self.traffic.unmirrored(self.sender.stop())
+
+    def _messages(self, messages: tuple[Message, ...], now: float) -> list[Command]:
+        commands: list[Command] = []
+        last = 0
+        for message in messages:
+            if isinstance(message.body, Ack):
+                if self.active:
+                    for flow in self.sender.acknowledged(message.body.acknowledged):
+                        commands += self.traffic.mirrored(flow)
+                continue
+            refused = (
+                "both devices are active" if self.active else self._receiver.apply(message, now)
+            )
+            if refused:
+                note = Note("mirror-channel-refused", {"reason": refused})
+                return [*commands, note, CloseChannel(), *self._channel_down(refused, now)]
+            last = message.sequence
+        if last:
+            commands.append(SendToPeer(Message(0, Ack(last))))
+        return commands

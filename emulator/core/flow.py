@@ -1,0 +1,106 @@
+"""The connection table: fastL4 flows, found by the addresses a packet carries.
+
+A flow has two sides. Packets from the client carry (client, virtual server); packets from
+the member carry (member, SNAT address). Both keys lead to the same `Flow`; the raw key
+bytes are those of the IP and TCP headers, so the fast path needs no parsing.
+
+    PENDING --mirrored--> OPEN --FIN both ways--> CLOSING --close timeout--> gone
+                            \\--RST, idle timeout-----------------------------^
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from emulator.wire.mirror import FlowRecord
+from emulator.wire.segment import Endpoint
+
+CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
+
+
+class FlowState(Enum):
+    PENDING = "pending"  # its first packet waits for the peer's acknowledgement
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+@dataclass(slots=True, eq=False)
+class Side:
+    """What the fast path notes of one direction. `ack`: the sender's last acknowledgement
+    field, raw; `fin`: it has sent a FIN."""
+
+    flow: Flow
+    from_client: bool
+    ack: bytes = b""
+    fin: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """One connection through the device. Times are the device's clock, seconds."""
+
+    record: FlowRecord
+    state: FlowState
+    created: float
+    seen: float
+    mirrored: bool = False  # the peer holds it, or we hold it for the peer
+    packets: int = 0
+    client_side: Side = field(init=False)
+    server_side: Side = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client_side = Side(self, True)
+        self.server_side = Side(self, False)
+
+
+def key(source: Endpoint, destination: Endpoint) -> bytes:
+    """The table key of packets from `source` to `destination`: addresses, then ports, raw."""
+    return (
+        source.address.packed
+        + destination.address.packed
+        + source.port.to_bytes(2, "big")
+        + destination.port.to_bytes(2, "big")
+    )
+
+
+class FlowTable:
+    """All flows of a device. `sides` is public for the fast path, and only for reading."""
+
+    def __init__(self) -> None:
+        self.sides: dict[bytes, Side] = {}
+
+    def add(self, flow: Flow) -> Flow | None:
+        """Enter a flow; returns the older flow it replaces, if any."""
+        record = flow.record
+        older = self.get(record.client, record.virtual)
+        if older is not None:
+            self.remove(older)
+        self.sides[key(record.client, record.virtual)] = flow.client_side
+        self.sides[key(record.member, record.snat)] = flow.server_side
+        return older
+
+    def remove(self, flow: Flow) -> None:
+        record = flow.record
+        for side_key, side in (
+            (key(record.client, record.virtual), flow.client_side),
+            (key(record.member, record.snat), flow.server_side),
+        ):
+            if self.sides.get(side_key) is side:
+                del self.sides[side_key]
+
+    def get(self, source: Endpoint, destination: Endpoint) -> Flow | None:
+        """The flow that packets from `source` to `destination` belong to."""
+        side = self.sides.get(key(source, destination))
+        return side.flow if side else None
+
+    def taken(self, member: Endpoint, snat: Endpoint) -> bool:
+        """Whether the server-side tuple is in use."""
+        return key(member, snat) in self.sides
+
+    def flows(self) -> list[Flow]:
+        """Every flow once, oldest first."""
+        return [side.flow for side in self.sides.values() if side.from_client]
+
+    def __len__(self) -> int:
+        return len(self.sides) // 2

@@ -1,0 +1,128 @@
+"""Connection mirroring: what the active device sends and what the standby keeps.
+
+Rules
+1. fastL4 mirrors a flow's set-up and its close, nothing between (F5: "Performance Layer 4
+   virtual servers copy the connection setup and connection close packets").
+2. While the channel is up, a new flow's first packet waits until the standby has
+   acknowledged the record (`tm.fastl4_ack_mirror`, enabled by default).
+3. A new channel begins with a full resync of the flows that exist: fastL4 flows are
+   re-mirrored on reconnect (ID974501) and after failback (K13478).
+4. When the channel is lost nothing waits any longer: flows go on unmirrored.
+
+`Sender` is the active device's half, `Receiver` the standby's; neither touches a socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from emulator.core.flow import Flow, FlowState, FlowTable
+from emulator.wire.mirror import (
+    Body,
+    FlowDown,
+    FlowUp,
+    Hello,
+    Message,
+    ResyncEnd,
+    ResyncStart,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What the peer has not acknowledged: messages, bytes, and the age of the oldest."""
+
+    messages: int
+    octets: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Sent:
+    sequence: int
+    octets: int
+    at: float
+    flow: Flow | None
+
+
+class Sender:
+    """Numbers messages, remembers which are unacknowledged and which flows wait on them."""
+
+    def __init__(self, device: str, traffic_group: str) -> None:
+        self.connected = False
+        self._hello = Hello(device, traffic_group, active=True)
+        self._sequence = 0
+        self._unacknowledged: deque[_Sent] = deque()
+
+    def start(self, flows: Iterable[Flow], now: float) -> list[Message]:
+        """The channel is up: introduce ourselves and send every mirrored flow."""
+        self.connected = True
+        self._sequence = 0
+        self._unacknowledged.clear()
+        messages = [self.send(self._hello, now), self.send(ResyncStart(), now)]
+        messages += [self.send(FlowUp(flow.record), now, flow) for flow in flows]
+        return [*messages, self.send(ResyncEnd(), now)]
+
+    def send(self, body: Body, now: float, flow: Flow | None = None) -> Message:
+        """Number one message; `flow` is reported by `acknowledged` once the peer holds it."""
+        self._sequence += 1
+        message = Message(self._sequence, body)
+        self._unacknowledged.append(_Sent(self._sequence, len(message.emit()), now, flow))
+        return message
+
+    def acknowledged(self, sequence: int) -> list[Flow]:
+        """The flows the peer has come to hold."""
+        held = []
+        while self._unacknowledged and self._unacknowledged[0].sequence <= sequence:
+            sent = self._unacknowledged.popleft()
+            if sent.flow is not None:
+                held.append(sent.flow)
+        return held
+
+    def stop(self) -> list[Flow]:
+        """The channel is lost: the flows that were waiting, to be let go unmirrored."""
+        self.connected = False
+        waiting = [s.flow for s in self._unacknowledged if s.flow is not None]
+        self._unacknowledged.clear()
+        return waiting
+
+    def lag(self, now: float) -> Lag:
+        """How far the peer is behind."""
+        queue = self._unacknowledged
+        oldest = now - queue[0].at if queue else 0.0
+        return Lag(len(queue), sum(s.octets for s in queue), oldest)
+
+
+class Receiver:
+    """Applies the active device's messages to the standby's table."""
+
+    def __init__(self, table: FlowTable, traffic_group: str) -> None:
+        self._table = table
+        self._traffic_group = traffic_group
+        self._stale: set[Flow] | None = None
+
+    def apply(self, message: Message, now: float) -> str:
+        """Take one message in; returns why the channel must be closed, or nothing."""
+        match message.body:
+            case Hello(_, group, active):
+                if group != self._traffic_group:
+                    return f"the peer mirrors {group}, this channel is {self._traffic_group}"
+                if not active:
+                    return "the peer does not claim to be active"
+            case ResyncStart():
+                self._stale = set(self._table.flows())
+            case FlowUp(record):
+                older = self._table.add(Flow(record, FlowState.OPEN, now, now, mirrored=True))
+                if self._stale is not None and older is not None:
+                    self._stale.discard(older)
+            case FlowDown(client, virtual):
+                flow = self._table.get(client, virtual)
+                if flow is not None:
+                    self._table.remove(flow)
+            case ResyncEnd():
+                for flow in self._stale or ():
+                    self._table.remove(flow)
+                self._stale = None
+        return ""

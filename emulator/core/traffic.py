@@ -1,0 +1,245 @@
+"""What happens to a packet that the fast path did not answer (active device).
+
+flow known     SYN, FIN, RST or a closing flow: pass, and move the flow's state
+no flow        SYN (or any segment, with loose initiation) to a virtual server: new flow
+               other segments to a virtual server or self IP: reset
+               "No flow found for ACK" (`tm.rejectunmatched`), or silence
+               no listener at all: silence
+"""
+
+from __future__ import annotations
+
+from emulator.core.addresses import NoAddress, Selector
+from emulator.core.commands import (
+    Command,
+    Discard,
+    Hold,
+    InstallFlow,
+    Note,
+    Release,
+    RemoveFlow,
+    SendSegment,
+    SendToPeer,
+)
+from emulator.core.config import Config, VirtualServer
+from emulator.core.events import PacketQueued
+from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
+from emulator.core.mirroring import Sender
+from emulator.wire.mirror import FlowDown, FlowUp
+from emulator.wire.segment import ACK, FIN, RST, SYN, Segment, reset_for
+from emulator.wire.seqnum import SeqNum
+
+NO_FLOW = "No flow found for ACK"
+EXPIRED = "Flow expired (sweeper)"
+
+
+class Traffic:
+    """The data plane's decisions. Owns the connection table and the packets held."""
+
+    def __init__(self, config: Config, sender: Sender) -> None:
+        self.table = FlowTable()
+        self.reset_causes: dict[str, int] = {}
+        self._config = config
+        self._selector = Selector(config)
+        self._sender = sender
+        self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
+        self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
+        self._own = frozenset(s.address for s in config.self_ips)
+        self._held: dict[Flow, int] = {}
+
+    def packet(self, event: PacketQueued, now: float) -> list[Command]:
+        """A segment on the active device."""
+        segment = event.segment
+        side = self.table.sides.get(key(segment.source, segment.destination))
+        if side is None:
+            return self._unknown(event, now)
+        if _reopens(side, segment):
+            return [*self._close(side.flow, "replaced by a new SYN"), *self._unknown(event, now)]
+        return self._known(event, side, now)
+
+    def packet_on_standby(self, event: PacketQueued) -> list[Command]:
+        """A standby serves nothing of the traffic group; its self IPs are always its own."""
+        segment = event.segment
+        if segment.destination.address in self._own and not self._flow_of(segment):
+            return self._reject(event)
+        return [self._note("standby-drop", segment), Discard(event.packet_id)]
+
+    def mirrored(self, flow: Flow) -> list[Command]:
+        """The peer holds the flow: its first packet may go."""
+        flow.mirrored = True
+        return self._open(flow) if flow.state is FlowState.PENDING else []
+
+    def unmirrored(self, flows: list[Flow]) -> list[Command]:
+        """The channel is gone: what waited for it goes on without a copy at the peer."""
+        for flow in self.table.flows():
+            flow.mirrored = False
+        return [command for flow in flows if flow in self._held for command in self._open(flow)]
+
+    def take_over(self, now: float) -> list[Command]:
+        """Install every flow of the table, with addresses this device can serve."""
+        commands: list[Command] = []
+        for flow in self.table.flows():
+            self.table.remove(flow)
+            try:
+                record = self._selector.adopt(flow.record, self.table.taken)
+            except NoAddress as error:
+                commands.append(Note("restore-failed", {**_ends(flow), "reason": str(error)}))
+                continue
+            restored = Flow(record, FlowState.OPEN, flow.created, now)
+            self.table.add(restored)
+            commands += [Note("flow-restored", _ends(restored)), InstallFlow(record)]
+        return commands
+
+    def stand_by(self) -> list[Command]:
+        """Stop serving: drop what is held, take the flows out of the kernel, keep the table."""
+        commands: list[Command] = [Discard(packet) for packet in self._held.values()]
+        for flow in list(self._held):
+            self.table.remove(flow)
+        self._held.clear()
+        return [*commands, *(RemoveFlow(flow.record) for flow in self.table.flows())]
+
+    def sweep(self, now: float) -> list[Command]:
+        """Expire idle flows (with a reset to both ends) and forget closed ones."""
+        commands: list[Command] = []
+        for flow in self.table.flows():
+            idle = now - flow.seen
+            if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
+                commands += self._close(flow, "closed")
+            elif flow.state is FlowState.OPEN and idle >= flow.record.idle_timeout_s:
+                self._count(EXPIRED)
+                commands += self._close(flow, EXPIRED)
+                commands += [SendSegment(s) for s in _resets(flow)]
+        return commands
+
+    def mirrored_flows(self) -> list[Flow]:
+        """The flows whose virtual server has connection mirroring on."""
+        return [f for f in self.table.flows() if self._mirrored.get(f.record.virtual_server)]
+
+    def _unknown(self, event: PacketQueued, now: float) -> list[Command]:
+        segment = event.segment
+        server = self._selector.virtual_server(segment.destination)
+        if server is None:
+            if segment.destination.address in self._own:
+                return self._reject(event)
+            return [self._note("no-listener", segment), Discard(event.packet_id)]
+        starts = segment.flags & (SYN | ACK | RST) == SYN
+        if starts or (server.loose_initiation and not segment.flags & RST):
+            return self._create(event, server, now)
+        return self._reject(event)
+
+    def _create(self, event: PacketQueued, server: VirtualServer, now: float) -> list[Command]:
+        segment = event.segment
+        try:
+            record = self._selector.select(
+                server, segment.source, segment.destination, self.table.taken
+            )
+        except NoAddress as error:
+            return self._reset(event, str(error))
+        flow = Flow(record, FlowState.PENDING, now, now, packets=1)
+        self.table.add(flow)
+        self._held[flow] = event.packet_id
+        how = "flow-created" if segment.flags & SYN else "flow-picked-up"
+        note = Note(how, _ends(flow))
+        if not (server.mirroring and self._sender.connected):
+            return [note, *self._open(flow)]
+        mirror = SendToPeer(self._sender.send(FlowUp(record), now, flow))
+        if self._config.ack_mirror:
+            return [note, mirror, Hold(event.packet_id)]
+        return [note, mirror, *self._open(flow)]
+
+    def _open(self, flow: Flow) -> list[Command]:
+        flow.state = FlowState.OPEN
+        return [InstallFlow(flow.record), Release(self._held.pop(flow))]
+
+    def _known(self, event: PacketQueued, side: Side, now: float) -> list[Command]:
+        flow, flags = side.flow, event.segment.flags
+        if flow.state is FlowState.PENDING:  # a retransmission: the first one is on its way
+            return [Discard(event.packet_id)]
+        flow.seen = now
+        flow.packets += 1
+        side.ack = event.segment.ack.value.to_bytes(4, "big")
+        if flags & RST:
+            return [Release(event.packet_id), *self._close(flow, "reset by an end")]
+        if flags & FIN:
+            side.fin = True
+            both = flow.client_side.fin and flow.server_side.fin
+            if both or self._loose_close.get(flow.record.virtual_server):
+                flow.state = FlowState.CLOSING
+        return [Release(event.packet_id)]
+
+    def _close(self, flow: Flow, why: str) -> list[Command]:
+        self.table.remove(flow)
+        record = flow.record
+        commands: list[Command] = [
+            Note("flow-closed", {**_ends(flow), "why": why}),
+            RemoveFlow(record),
+        ]
+        if self._sender.connected and self._mirrored.get(record.virtual_server):
+            down = FlowDown(record.client, record.virtual)
+            commands.append(SendToPeer(self._sender.send(down, flow.seen)))
+        return commands
+
+    def _reject(self, event: PacketQueued) -> list[Command]:
+        flags = event.segment.flags
+        if flags & RST:  # a reset is never answered with a reset
+            return [self._note("no-flow-drop", event.segment), Discard(event.packet_id)]
+        if not self._config.reject_unmatched:
+            return [self._note("no-flow-drop", event.segment), Discard(event.packet_id)]
+        return self._reset(event, "Port denied" if flags & (SYN | ACK) == SYN else NO_FLOW)
+
+    def _reset(self, event: PacketQueued, cause: str) -> list[Command]:
+        self._count(cause)
+        note = self._note("reset-sent", event.segment, cause=cause)
+        return [note, Discard(event.packet_id), SendSegment(reset_for(event.segment))]
+
+    def _flow_of(self, segment: Segment) -> Flow | None:
+        return self.table.get(segment.source, segment.destination)
+
+    def _count(self, cause: str) -> None:
+        self.reset_causes[cause] = self.reset_causes.get(cause, 0) + 1
+
+    @staticmethod
+    def _note(what: str, segment: Segment, **more: object) -> Note:
+        return Note(
+            what,
+            {
+                "source": str(segment.source),
+                "destination": str(segment.destination),
+                "seq": segment.seq.value,
+                "ack": segment.ack.value,
+                "flags": segment.flag_names,
+                "payload_bytes": len(segment.payload),
+                **more,
+            },
+        )
+
+
+def _reopens(side: Side, segment: Segment) -> bool:
+    """A client's SYN on a flow that is closing starts a new connection."""
+    closing = side.flow.state is FlowState.CLOSING
+    return closing and side.from_client and segment.flags & (SYN | ACK) == SYN
+
+
+def _ends(flow: Flow) -> dict[str, object]:
+    record = flow.record
+    return {
+        "virtual_server": record.virtual_server,
+        "client": str(record.client),
+        "virtual": str(record.virtual),
+        "snat": str(record.snat),
+        "member": str(record.member),
+    }
+
+
+def _resets(flow: Flow) -> list[Segment]:
+    """Resets both ends accept: each carries the sequence number that end expects next."""
+    record = flow.record
+    ends = (
+        (flow.client_side, record.virtual, record.client),
+        (flow.server_side, record.snat, record.member),
+    )
+    return [
+        Segment(source, target, SeqNum(int.from_bytes(side.ack, "big")), SeqNum(0), RST)
+        for side, source, target in ends
+        if side.ack
+    ]

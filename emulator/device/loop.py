@@ -1,0 +1,296 @@
+"""The device's one thread: descriptors and timers to events, commands to effects.
+
+The only reader of the clock (monotonic, seconds). It decides nothing: `core.device` does.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from netfilterqueue import Packet
+
+from emulator.core.commands import (
+    CancelRoutes,
+    CloseChannel,
+    Command,
+    ConnectChannel,
+    Discard,
+    Hold,
+    InstallFlow,
+    Note,
+    Release,
+    RemoveFlow,
+    RequestRoutes,
+    SendHeartbeat,
+    SendSegment,
+    SendToPeer,
+)
+from emulator.core.config import Config
+from emulator.core.device import Device
+from emulator.core.events import (
+    ChannelDown,
+    ChannelUp,
+    Event,
+    HeartbeatHeard,
+    OperatorStandby,
+    PacketQueued,
+    PeerMessages,
+    Tick,
+)
+from emulator.core.fastpath import established
+from emulator.device import tmsh
+from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
+from emulator.device.cloudclient import CloudClient
+from emulator.device.control import ControlServer
+from emulator.device.journal import Journal
+from emulator.kernel import rules
+from emulator.kernel.conntrack import Conntrack, ConntrackError
+from emulator.kernel.nfqueue import PacketQueue, dropped
+from emulator.kernel.rawsocket import RawSender
+from emulator.wire.heartbeat import Heartbeat, HeartbeatError
+from emulator.wire.segment import SegmentError, parse_headers
+
+LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
+
+
+class Shell:
+    """One running device. `run` returns after `stop`."""
+
+    def __init__(self, config: Config, journal: Journal, control: Path) -> None:
+        self._journal = journal
+        self._now = time.monotonic()
+        self._device = Device(config, self._now)
+        self._sides = self._device.traffic.table.sides
+        self._events: deque[Event] = deque()
+        self._held: dict[int, Packet] = {}
+        self._current: tuple[int, Packet] | None = None
+        self._packet_id = 0
+        self._stopping = False
+        self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
+        rules.apply(config.data_interfaces)
+        self._queue = PacketQueue(rules.QUEUE, self._on_packet)
+        self._conntrack = Conntrack()
+        self._raw = RawSender()
+        self._channel = MirrorChannel(config.ha_address, config.peer_ha_address, config.mirror_port)
+        self._heartbeat = HeartbeatSocket(
+            config.ha_address, config.peer_ha_address, config.heartbeat_port
+        )
+        self._cloud = CloudClient(config.api, config.routes) if config.api else None
+        self._control = ControlServer(control, self._on_control)
+        self._selector = selectors.DefaultSelector()
+        self._watched: tuple[socket.socket, int] | None = None
+        self._register()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._journal.write("started", {"pid": os.getpid()})
+        while not self._stopping:
+            due = self._device.next_timer()
+            wait = max(0.0, due - time.monotonic())
+            ready = self._selector.select(wait)
+            self._now = time.monotonic()
+            if self._now - due > LATE_S:
+                self._journal.write("late", {"seconds": round(self._now - due, 3)})
+            for key, mask in ready:
+                key.data(mask)
+                self._drain()
+            if self._now >= self._device.next_timer():
+                self._dispatch(Tick())
+        self._journal.write("stopped", {})
+
+    def stop(self) -> None:
+        """Safe to call from a signal handler."""
+        self._stopping = True
+
+    def _register(self) -> None:
+        read = selectors.EVENT_READ
+        self._selector.register(self._queue, read, lambda _: self._queue.process())
+        self._selector.register(self._channel.listener, read, self._on_accept)
+        self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
+        self._selector.register(self._control.socket, read, lambda _: self._control.serve())
+        if self._cloud:
+            self._selector.register(self._cloud.wake_fd, read, self._on_route_answer)
+
+    # Descriptors to events.
+
+    def _on_packet(self, packet: Packet) -> None:
+        data = packet.get_payload()
+        if self._device.active and established(self._sides, data, self._now):
+            packet.accept()
+            return
+        try:
+            segment = parse_headers(data)
+        except SegmentError as error:
+            self._journal.write("malformed", {"reason": str(error)})
+            packet.drop()
+            return
+        self._packet_id += 1
+        self._current = (self._packet_id, packet)
+        interface = self._interfaces.get(packet.indev, "?")
+        self._dispatch(PacketQueued(self._packet_id, interface, segment))
+        self._current = None
+
+    def _on_accept(self, _: int) -> None:
+        if self._channel.accept():
+            self._dispatch(ChannelUp())
+
+    def _on_heartbeat(self, _: int) -> None:
+        data = self._heartbeat.receive()
+        if data is None:
+            return
+        try:
+            self._dispatch(HeartbeatHeard(Heartbeat.parse(data)))
+        except HeartbeatError as error:
+            self._journal.write("malformed", {"reason": str(error)})
+
+    def _on_channel(self, mask: int) -> None:
+        try:
+            if self._channel.connecting:
+                self._channel.finish_connect()
+                self._dispatch(ChannelUp())
+                return
+            if mask & selectors.EVENT_WRITE:
+                self._channel.flush()
+            if mask & selectors.EVENT_READ and (messages := self._channel.read()):
+                self._dispatch(PeerMessages(tuple(messages)))
+        except ChannelLost as error:
+            self._lost(str(error))
+
+    def _on_route_answer(self, _: int) -> None:
+        assert self._cloud is not None
+        os.eventfd_read(self._cloud.wake_fd)
+        while not self._cloud.answers.empty():
+            self._dispatch(self._cloud.answers.get())
+
+    def _on_control(self, request: dict[str, object]) -> dict[str, object]:
+        if request.get("status"):
+            return self._status()
+        line = request.get("tmsh")
+        if not isinstance(line, str):
+            return {"error": "a request is {'tmsh': LINE} or {'status': true}"}
+        if line.split() == ["run", "sys", "failover", "standby"]:
+            if not self._device.active:
+                return {"error": f"{self._device.config.name} is not active: nothing to fail over"}
+            self._journal.write("operator-standby", {})
+            self._dispatch(OperatorStandby())
+            return {"text": ""}
+        try:
+            return {"text": tmsh.answer(self._device, line, self._now)}
+        except tmsh.TmshError as error:
+            return {"error": str(error)}
+
+    def _status(self) -> dict[str, object]:
+        device, lag = self._device, self._device.sender.lag(self._now)
+        flows = device.traffic.table.flows()
+        return {
+            "device": device.config.name,
+            "role": device.failover.role.value,
+            "since_s": round(self._now - device.failover.since, 1),
+            "peer_active": device.failover.peer_active,
+            "mirror_channel": "up" if device.channel_up else "down",
+            "flows": len(flows),
+            "mirrored_flows": sum(flow.mirrored for flow in flows),
+            "mirror_lag": {
+                "messages": lag.messages,
+                "bytes": lag.octets,
+                "seconds": round(lag.seconds, 3),
+            },
+            "reset_causes": device.traffic.reset_causes,
+            "queue_drops": dropped(),
+        }
+
+    # Events to commands to effects.
+
+    def _dispatch(self, event: Event) -> None:
+        for command in self._device.handle(event, self._now):
+            self._execute(command)
+        self._watch_channel()
+
+    def _drain(self) -> None:
+        """Events that effects gave rise to."""
+        while self._events:
+            self._dispatch(self._events.popleft())
+
+    def _lost(self, reason: str) -> None:
+        self._channel.close()
+        self._watch_channel()
+        self._events.append(ChannelDown(reason))
+        if self._current is None:
+            self._drain()
+
+    def _execute(self, command: Command) -> None:  # noqa: C901 - one row per command
+        match command:
+            case Note(what, details):
+                self._journal.write(what, details)
+            case Release(packet_id):
+                self._packet(packet_id).accept()
+            case Discard(packet_id):
+                self._packet(packet_id).drop()
+            case Hold(packet_id):
+                packet = self._packet(packet_id)
+                packet.retain()
+                self._held[packet_id] = packet
+            case InstallFlow(record):
+                self._kernel(lambda: self._conntrack.install(record), "install", record.client)
+            case RemoveFlow(record):
+                self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
+            case SendSegment(segment):
+                self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
+            case SendToPeer(message):
+                self._to_peer(lambda: self._channel.send(message))
+            case ConnectChannel():
+                self._to_peer(self._channel.connect)
+            case CloseChannel():
+                self._channel.close()
+            case SendHeartbeat(heartbeat):
+                self._heartbeat.send(heartbeat.emit())
+            case RequestRoutes():
+                self._request_routes()
+            case CancelRoutes():
+                if self._cloud:
+                    self._cloud.cancel()
+
+    def _packet(self, packet_id: int) -> Packet:
+        if self._current is not None and self._current[0] == packet_id:
+            return self._current[1]
+        return self._held.pop(packet_id)
+
+    def _kernel(self, effect: Callable[[], object], what: str, end: object) -> None:
+        """An effect the kernel may refuse: that is journalled, never fatal."""
+        try:
+            effect()
+        except (ConntrackError, OSError) as error:
+            self._journal.write(f"{what}-failed", {"flow": str(end), "reason": str(error)})
+
+    def _to_peer(self, effect: Callable[[], object]) -> None:
+        try:
+            effect()
+        except (ChannelLost, OSError) as error:
+            self._lost(str(error))
+
+    def _request_routes(self) -> None:
+        if self._cloud is None:
+            return
+        for route in self._device.config.routes:
+            details = {"table": route.table, "destination": str(route.destination)}
+            self._journal.write("route-requested", details)
+        self._cloud.request_routes()
+
+    def _watch_channel(self) -> None:
+        """Keep the selector on the channel's present connection, for what it waits for."""
+        connection = self._channel.connection
+        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._channel.wants_write else 0)
+        wanted = (connection, mask) if connection is not None else None
+        if wanted == self._watched:
+            return
+        if self._watched is not None:
+            self._selector.unregister(self._watched[0])
+        if wanted is not None:
+            self._selector.register(wanted[0], wanted[1], self._on_channel)
+        self._watched = wanted

@@ -1,0 +1,139 @@
+"""Captures: dumpcap at every node, then one pcapng with every capture point in time order.
+
+A capture point is a node's interface, named "bigip-a:ext". Its description carries what
+analysis needs to read the file alone, as "key=value" words: `mac` (a frame from it is
+outgoing), `address` (of the node's interface), and on the router `peer` (the node's
+interface at the other end of the link).
+
+dumpcap says "File:" on stderr once it really captures, and loses its tail when stopped
+less than about 0.3 s after the last packet.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from emulator.lab.wait import LabFault, wait_until
+from emulator.wire import pcapng
+from netns.execute import command_in
+from netns.plan import router_mac
+from netns.topology import ROUTER, NetworkInterface, World
+
+_TAIL_S = 0.4
+_READY_S = 10.0
+_DROPPED = re.compile(r"dropped on interface '([^']+)': \d+/(\d+)")
+
+
+class Capture:
+    """dumpcap processes of one run, one per node."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self._world, self._folder = world, folder
+        self._processes: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
+
+    @property
+    def files(self) -> list[Path]:
+        """One pcapng per node."""
+        return [self._folder / f"{node}.pcapng" for node in self._world.nodes]
+
+    def start(self) -> None:
+        """Returns once every node captures; raises LabFault."""
+        for node in self._world.nodes:
+            log = self._folder / f"dumpcap-{node}.log"
+            argv: list[str | Path] = [
+                "dumpcap",
+                "-q",
+                "-B",
+                "16",
+                "-w",
+                self._folder / f"{node}.pcapng",
+            ]
+            for interface in self._interfaces(node):
+                argv += self._arguments(node, interface)
+            with log.open("wb") as handle:
+                process = subprocess.Popen(
+                    command_in(self._world.namespace(node), argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=handle,
+                    stderr=handle,
+                    start_new_session=True,
+                )
+            self._processes[node] = (process, log)
+        for node, (process, log) in self._processes.items():
+            wait_until(
+                f"dumpcap in {node}",
+                lambda p=process, f=log: _capturing(p, f),  # type: ignore[misc]
+                timeout_s=_READY_S,
+            )
+
+    def stop(self) -> list[str]:
+        """Stop all, keeping the tail; returns what was lost, a line each."""
+        if not self._processes:
+            return []
+        time.sleep(_TAIL_S)
+        for process, _ in self._processes.values():
+            process.send_signal(signal.SIGINT)
+        losses = []
+        for node, (process, log) in self._processes.items():
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                losses.append(f"dumpcap in {node} did not stop")
+            for name, count in _DROPPED.findall(log.read_text(errors="replace")):
+                if int(count):
+                    losses.append(f"the capture of {name} lost {count} packets")
+            log.unlink()
+        self._processes.clear()
+        return losses
+
+    def _interfaces(self, node: str) -> Iterable[NetworkInterface]:
+        return self._world.interfaces if node == ROUTER else self._world.of(node)
+
+    @staticmethod
+    def _arguments(node: str, interface: NetworkInterface) -> list[str]:
+        if node == ROUTER:
+            name, mac = interface.router_name, router_mac(interface)
+            notes = f"mac={mac} peer={interface.node}:{interface.name}"
+        else:
+            name, notes = interface.name, f"mac={interface.mac}"
+        notes += f" address={interface.address}"
+        return ["-i", name, "--ifname", f"{node}:{name}", "--ifdescr", notes]
+
+
+def _capturing(process: subprocess.Popen[bytes], log: Path) -> bool:
+    text = log.read_text(errors="replace")
+    if process.poll() is not None:
+        raise LabFault(f"dumpcap ended: {text.strip().splitlines()[-1] if text else 'silently'}")
+    return "File:" in text
+
+
+def merge(files: Iterable[Path], target: Path, *, comment: str = "") -> int:
+    """One file of all frames in time order, interfaces named; returns the frame count.
+
+    Raises PcapngError, OSError.
+    """
+    points: dict[pcapng.Interface, int] = {}
+    frames = []
+    for path in files:
+        with path.open("rb") as source:
+            frames.append(sorted(pcapng.read(source), key=lambda frame: frame.time_ns))
+    for file_frames in frames:
+        for frame in file_frames:
+            points.setdefault(frame.interface, len(points))
+    count = 0
+    with target.open("wb") as out:
+        out.write(pcapng.section("mirrorlab", comment))
+        for point in points:
+            out.write(pcapng.interface(point.name, point.description, point.linktype))
+        for frame in heapq.merge(*frames, key=lambda frame: frame.time_ns):
+            index = points[frame.interface]
+            out.write(pcapng.packet(index, frame.time_ns, frame.data, frame.original_length))
+            count += 1
+    return count

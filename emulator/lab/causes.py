@@ -1,0 +1,15 @@
+"""The closed list of causes: what a verdict may name, each with its one line."""
+
+from __future__ import annotations
+
+CAUSES: dict[str, str] = {
+    "snat-address-changed": "the server-side source address was the old device's own and did "
+    "not move, so the server knows no connection from (or cannot reach) the new device",
+    "route-never-moved": "the fabric went on delivering to the old device until the end",
+    "asymmetric-route": "one direction had moved to the new device, the other had not",
+    "no-flow-reset": "the new device knew no flow for the segment and reset the connection",
+    "no-flow-dropped": "the new device knew no flow for the segment and dropped it silently",
+    "old-active-answered": "the old device, no longer active, reset the connection",
+    "source-dest-check": "the fabric dropped it: the interface's source/destination check is on",
+    "unknown": "no rule fits what was seen; a bug to file, with the capture",
+}

@@ -1,0 +1,290 @@
+"""Why: from a connection's facts to a cause of the closed list, with frames to look at. Pure.
+
+Every explanation starts from one transmission, the reset that was received or a segment
+that was lost, and asks where it came from or where it ended. Journals and logs add the
+device's or the fabric's own words; without them the captures must suffice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from emulator.lab.causes import CAUSES
+from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate, Record
+from emulator.lab.tracing import Sighting, Transmission, is_device
+
+CAPTURE = "run.pcapng"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A frame to look at, in run.pcapng."""
+
+    frame: int
+    time_s: float
+    text: str
+
+    @classmethod
+    def of(cls, sighting: Sighting, text: str) -> Evidence:
+        return cls(sighting.frame, sighting.time_s, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """`id` is one of `CAUSES`, or None where nothing went wrong."""
+
+    id: str | None
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.id is not None and self.id not in CAUSES:
+            raise ValueError(f"{self.id} is not in the list of causes")
+
+
+def explain_reset(connection: Connection, facts: Facts) -> Cause:
+    """Who reset the connection, in answer to what."""
+    reset, arrival = min(connection.resets, key=lambda r: r[1].frame)
+    origin = reset.origin
+    trigger = _answered(connection, reset)
+    evidence = [*_last_delivered(connection, before=origin.frame)]
+    if trigger is not None:
+        what = f"{trigger.node} receives {_describe(trigger)}"
+        evidence.append(Evidence.of(trigger, what))
+    evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
+    evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
+    cause, text = _who_reset(connection, facts, origin, trigger)
+    return Cause(cause, text, tuple(evidence))
+
+
+def explain_loss(connection: Connection, facts: Facts) -> Cause:
+    """Where the segments went that were never acknowledged."""
+    for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
+        lost = _lost(connection, facts, direction)
+        if lost:
+            (_, node), _ = Counter((e.fate, e.node) for e in lost).most_common(1)[0]
+            ending = next(e for e in reversed(lost) if e.node == node)
+            cause, text = _where_lost(connection, facts, direction, ending)
+            evidence = [
+                *_last_delivered(connection, before=ending.last.frame),
+                Evidence.of(ending.last, f"{ending.fate.value}: {_describe(ending.last)}"),
+            ]
+            return Cause(cause, text, tuple(evidence))
+    return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
+
+
+def explain_survival(connection: Connection, facts: Facts) -> Cause:
+    """Why it lived, where there was something to live through."""
+    switch = connection.switch(Direction.TO_SERVER)
+    if switch is None:
+        return Cause(None, "One device carried the connection from beginning to end.")
+    device = switch.device or "the other device"
+    how = _how_known(connection, facts, device)
+    same = ""
+    if connection.server is not None:
+        same = f", and the server still saw {connection.server.remote} as its peer"
+    return Cause(
+        None,
+        f"{device} took over: {how}{same}.",
+        (
+            *_last_delivered(connection, before=switch.origin.frame),
+            Evidence.of(switch.origin, f"first segment that goes by {device}"),
+            *_first_by(connection, device),
+        ),
+    )
+
+
+def _who_reset(
+    connection: Connection, facts: Facts, origin: Sighting, trigger: Sighting | None
+) -> tuple[str, str]:
+    node = origin.node
+    if is_device(node):
+        return _device_reset(connection, facts, node, trigger)
+    server = connection.server
+    if server is not None and node == server.node and trigger is not None:
+        source = trigger.segment.source
+        if source != server.remote:
+            return (
+                "snat-address-changed",
+                f"The server's connection is with {server.remote}. The new active device sent "
+                f"the same conversation on from {source}, where {node} has no connection, so "
+                f"{node} reset it.",
+            )
+    return "unknown", f"{node} reset the connection; no rule explains why."
+
+
+def _device_reset(
+    connection: Connection, facts: Facts, node: str, trigger: Sighting | None
+) -> tuple[str, str]:
+    decision = facts.decision_on(trigger) if trigger else None
+    said = f' ("{decision["cause"]}")' if decision and "cause" in decision else ""
+    if node == connection.first_device:
+        return "old-active-answered", f"{node}, which had carried the connection, reset it{said}."
+    held = "" if _restored(facts, node, connection) is None else ", although it had been restored"
+    if not connection.carried_by(node):
+        return (
+            "no-flow-reset",
+            f"{node} became the active device, found no flow for the segment it received{held}, "
+            f"and reset the connection{said}.",
+        )
+    return "unknown", f"{node} carried the connection, then reset it{said}."
+
+
+def _where_lost(
+    connection: Connection, facts: Facts, direction: Direction, ending: Ending
+) -> tuple[str, str]:
+    segment, node = ending.last.segment, ending.node
+    switched = connection.switch(Direction.TO_SERVER) is not None
+    old = connection.first_device
+    match ending.fate:
+        case Fate.MISADDRESSED:
+            if connection.server is not None and node == connection.server.node:
+                return (
+                    "snat-address-changed",
+                    f"Segments reach {node} from {segment.source} instead of "
+                    f"{connection.server.remote}, which its connection is with.",
+                )
+        case Fate.LINK | Fate.DEVICE if node == old and is_device(node):
+            return _lost_at_old(connection, facts, direction, ending, switched)
+        case Fate.DEVICE:
+            decision = facts.decision_on(ending.last)
+            said = f" (journal: {decision['what']})" if decision else ""
+            return (
+                "no-flow-dropped",
+                f"{node} received the segments and neither passed them on nor answered{said}.",
+            )
+        case Fate.FABRIC:
+            return _lost_in_fabric(facts, ending)
+        case _:
+            pass
+    return "unknown", f"Segments were last seen at {ending.last.point}; no rule explains why."
+
+
+def _lost_at_old(
+    connection: Connection, facts: Facts, direction: Direction, ending: Ending, switched: bool
+) -> tuple[str, str]:
+    """Segments for the device that had carried the connection, after it stopped to."""
+    node, target = ending.node, ending.last.segment.destination.address
+    if not switched:
+        return (
+            "route-never-moved",
+            f"Until the end the fabric delivered the connection's segments to {node}, which "
+            "no longer served it; none went to the other device.",
+        )
+    owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
+    owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
+    if str(target) in owned:
+        return (
+            "snat-address-changed",
+            f"The client's segments moved to the other device, but the server answers to "
+            f"{target}, an address of {node}'s own that cannot move with the traffic.",
+        )
+    way = "server's" if direction is Direction.TO_CLIENT else "client's"
+    return (
+        "asymmetric-route",
+        f"One direction moved to the other device; the {way} segments to {target} still go "
+        f"to {node}.",
+    )
+
+
+def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
+    point = ending.last.point.partition(":")[2]
+    rises = [
+        r
+        for r in facts.records_of("dropped")
+        if abs(float(str(r.get("time", 0))) - ending.last.time_s) < 1.0
+    ]
+    for record in rises:
+        kind, _, interface = str(record.get("counter", "")).partition("/")
+        if kind in CAUSES and (interface == point or len(rises) == 1):
+            return (
+                kind,
+                f"The fabric received the segments by {point} and dropped them; its counter "
+                f"{record['counter']} rose at that moment.",
+            )
+    return "unknown", f"The fabric received the segments by {point} and passed none on."
+
+
+def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
+    """The segment a reset answers: the latest that came into its origin the other way round."""
+    origin = reset.origin
+    pair = (origin.segment.destination, origin.segment.source)
+    found = None
+    for transmission, _ in connection.transmissions:
+        arrival = transmission.arrival(origin.node)
+        if (
+            arrival is not None
+            and arrival.frame < origin.frame
+            and (arrival.segment.source, arrival.segment.destination) == pair
+            and (found is None or arrival.frame > found.frame)
+        ):
+            found = arrival
+    return found
+
+
+def _lost(connection: Connection, facts: Facts, direction: Direction) -> list[Ending]:
+    """Endings of the transmissions sent since the oldest unacknowledged byte that failed."""
+    endings = []
+    oldest = connection.stream(direction).oldest_unacknowledged()
+    other = Direction.TO_CLIENT if direction is Direction.TO_SERVER else Direction.TO_SERVER
+    since = oldest or connection.stream(other).oldest_unacknowledged()
+    if since is None:
+        return []
+    for transmission, its in connection.transmissions:
+        if its is direction and transmission.origin.frame >= since.origin.frame:
+            ending = connection.ending(transmission, facts.points)
+            recent = facts.end_ns - transmission.origin.time_ns < 0.05e9
+            if ending.fate is not Fate.DELIVERED and not recent:
+                endings.append(ending)
+    return endings
+
+
+def _how_known(connection: Connection, facts: Facts, device: str) -> str:
+    client = str(connection.client.local)
+    for record in facts.records_of("flow-restored", "flow-picked-up"):
+        if record.get("node") == device and record.get("client") == client:
+            if record["what"] == "flow-restored":
+                return "it held the mirrored flow and restored it"
+            return "it knew nothing of the flow and took it up in the middle (loose initiation)"
+    return "it passed the connection's segments on with the same addresses"
+
+
+def _restored(facts: Facts, device: str, connection: Connection) -> Record | None:
+    client = str(connection.client.local)
+    for record in facts.records_of("flow-restored"):
+        if record.get("node") == device and record.get("client") == client:
+            return record
+    return None
+
+
+def _last_delivered(connection: Connection, *, before: int) -> list[Evidence]:
+    """The last byte that reached either end before a frame."""
+    arrivals = [
+        advance.arrival
+        for direction in Direction
+        for advance in connection.stream(direction).advances
+        if advance.arrival.frame < before
+    ]
+    if not arrivals:
+        return []
+    last = max(arrivals, key=lambda a: a.frame)
+    return [Evidence.of(last, f"last byte delivered, to {last.node}")]
+
+
+def _first_by(connection: Connection, device: str) -> list[Evidence]:
+    """The first new byte each end received through `device`."""
+    found = []
+    for direction in Direction:
+        for advance in connection.stream(direction).advances:
+            if advance.device == device:
+                text = f"first new byte delivered by {device}, to {advance.arrival.node}"
+                found.append(Evidence.of(advance.arrival, text))
+                break
+    return sorted(found, key=lambda e: e.frame)
+
+
+def _describe(sighting: Sighting) -> str:
+    segment = sighting.segment
+    size = f", {len(segment.payload)} bytes" if segment.payload else ""
+    return f"{segment.source} -> {segment.destination} [{segment.flag_names}{size}]"

@@ -1,0 +1,58 @@
+"""What can make the active device stop: one function per way.
+
+A dead device must be silent before its process dies: otherwise its kernel closes sockets
+and resets peers, which is a different failure. `silence` drops every IP packet at the
+device's edge, both ways; the links stay up, so captures still show what was sent to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+from emulator.lab.instance import Lab
+from emulator.lab.scenario import How
+from netns.execute import run
+
+_SILENCE = (
+    "table ip silence {\n"
+    "    chain in {\n    type filter hook prerouting priority -500; policy drop;\n    }\n"
+    "    chain out {\n    type filter hook output priority -500; policy drop;\n    }\n"
+    "    chain through {\n    type filter hook postrouting priority -500; policy drop;\n    }\n"
+    "}\n"
+)
+
+
+def trigger(lab: Lab, node: str, how: How) -> None:
+    """Fail `node` over; raises ControlError, NamespaceError."""
+    _WAYS[how](lab, node)
+
+
+def silence(lab: Lab, node: str) -> None:
+    """Nothing enters or leaves the node any more."""
+    run(lab.world.namespace(node), ["nft", "-f", "-"], stdin=_SILENCE)
+
+
+def _force_standby(lab: Lab, node: str) -> None:
+    lab.tmsh(node, "run sys failover standby")
+
+
+def _power_off(lab: Lab, node: str) -> None:
+    silence(lab, node)
+    _kill(lab, node)
+
+
+def _kill(lab: Lab, node: str) -> None:
+    pid = lab.forget_process(node)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+_WAYS: dict[How, Callable[[Lab, str], None]] = {
+    How.FORCE_STANDBY: _force_standby,
+    How.POWER_OFF: _power_off,
+    How.PROCESS_CRASH: _kill,
+    How.LINK_DOWN: silence,
+}

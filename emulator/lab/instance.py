@@ -1,0 +1,227 @@
+"""One running lab: its world, its processes, its folder below /run/mirrorlab.
+
+    /run/mirrorlab/<lab>/lab.json        what it is: `Lab.load` finds it again
+                        /etc/...         what stands in for /etc inside its namespaces
+                        /key, /host_key  for ssh
+                        /<node>.json, .sock, .log
+
+`down` needs nothing but the namespaces' names, so it works after any crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from emulator.device import configfile
+from emulator.device.control import ControlError, ask
+from emulator.lab.applications import PORTS
+from emulator.lab.deployment import BACKENDS, DEVICES, device_config, world
+from emulator.lab.scenario import Scenario
+from emulator.lab.services import listening, start_services, write_etc, write_keys
+from emulator.lab.wait import LabFault, wait_until
+from netns.build import build, destroy, labs
+from netns.execute import call_in, spawn
+from netns.plan import plan
+from netns.topology import ROUTER, World
+
+ROOT = Path("/run/mirrorlab")
+_ID = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
+READY_S = 15.0
+
+
+class LabExists(RuntimeError):
+    """A lab of this name is up."""
+
+
+class NoSuchLab(RuntimeError):
+    """No lab of this name is up."""
+
+
+def check_id(lab: str) -> str:
+    """The id itself; raises ValueError unless it can be part of a namespace's name."""
+    if not _ID.fullmatch(lab):
+        raise ValueError(f"{lab!r} is no lab name: small letters, digits and _, at most 16")
+    return lab
+
+
+class Lab:
+    """A lab and where its evidence goes (`evidence`: journals, logs)."""
+
+    def __init__(self, lab: str, scenario: Scenario, evidence: Path | None = None) -> None:
+        self.id = check_id(lab)
+        self.scenario = scenario
+        self.folder = ROOT / lab
+        self.evidence = evidence or self.folder
+        self.world: World = world(scenario, lab)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @classmethod
+    def load(cls, lab: str) -> Lab:
+        """The lab `lab`, started by some earlier process; raises NoSuchLab."""
+        path = ROOT / check_id(lab) / "lab.json"
+        try:
+            stored = json.loads(path.read_text())
+            scenario = Scenario.model_validate(stored["scenario"])
+            return cls(lab, scenario, Path(stored["evidence"]))
+        except (OSError, ValueError, KeyError):
+            raise NoSuchLab(f"no lab {lab!r} is up (mirrorlab up starts one)") from None
+
+    def create(self) -> None:
+        """Build the world; raises LabExists, BuildError."""
+        ROOT.mkdir(mode=0o700, exist_ok=True)
+        with _locked():
+            if self.id in labs() or self.folder.exists():
+                raise LabExists(
+                    f"lab {self.id!r} is already up: mirrorlab down, or --name for another one"
+                )
+            self.folder.mkdir(mode=0o700)
+        self.evidence.mkdir(parents=True, exist_ok=True)
+        stored = {
+            "lab": self.id,
+            "scenario": self.scenario.model_dump(mode="json"),
+            "evidence": str(self.evidence.resolve()),
+        }
+        (self.folder / "lab.json").write_text(json.dumps(stored, indent=1))
+        build(plan(self.world))
+
+    def start(self) -> None:
+        """Start fabric, services and devices; returns when bigip-a is active and mirrors."""
+        self.start_fabric()
+        write_etc(self.world, self.scenario, self.folder)
+        write_keys(self.folder)
+        for node in DEVICES:
+            self.start_device(node)
+        start_services(self.world, self.folder)
+        self.wait_ready()
+
+    def start_fabric(self) -> None:
+        """The provider's process, in the router's namespace."""
+        config = self.folder / "fabric.json"
+        routes = [(t, str(d), target) for (t, d), target in self.world.routes.items()]
+        config.write_text(
+            json.dumps(
+                {
+                    "lab": self.id,
+                    "routes": routes,
+                    "propagation_delay_s": self.scenario.cloud.propagation_delay_s,
+                    "table_delay_s": self.scenario.cloud.table_delay_s,
+                }
+            )
+        )
+        argv: list[str | Path] = [
+            "-m",
+            "netns.cloud.server",
+            config,
+            self.evidence / "fabric.jsonl",
+        ]
+        self._python("fabric", ROUTER, argv)
+
+    def start_device(self, node: str) -> None:
+        """One BIG-IP's process, in its namespace and a PID namespace of its own."""
+        config = self.folder / f"{node}.json"
+        config.write_bytes(configfile.dump(device_config(self.scenario, self.world, node)))
+        journal = self.evidence / f"{node}.jsonl"
+        self._python(node, node, ["-m", "emulator.device", config, journal, self.socket(node)])
+
+    def wait_ready(self) -> None:
+        """Until the pair has found its roles and, where asked for, mirrors; raises LabFault."""
+        mirrors = self.scenario.virtual_server.mirroring
+
+        def ready() -> bool:
+            self.check_processes()
+            states = [self.status(node) for node in DEVICES]
+            roles = [state.get("role") for state in states]
+            channels = all(state.get("mirror_channel") == "up" for state in states)
+            return roles == ["active", "standby"] and (channels or not mirrors)
+
+        for node in BACKENDS:
+            namespace = self.world.namespace(node)
+            wait_until(
+                f"the servers of {node}",
+                lambda n=namespace: call_in(n, lambda: listening(set(PORTS.values()))),  # type: ignore[misc]
+                timeout_s=READY_S,
+            )
+
+        wait_until("bigip-a active and bigip-b standby", ready, timeout_s=READY_S)
+
+    def check_processes(self) -> None:
+        """Raises LabFault when a process we started has ended by itself."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                log = (self.folder / f"{name}.log").read_text(errors="replace").strip()
+                last = log.splitlines()[-1] if log else "no message"
+                raise LabFault(f"{name} ended with status {process.returncode}: {last}")
+
+    def forget_process(self, name: str) -> int:
+        """It is about to be killed on purpose; returns its process id, raises NoSuchLab."""
+        self._processes.pop(name, None)
+        try:
+            return int((self.folder / f"{name}.pid").read_text())
+        except (OSError, ValueError):
+            raise NoSuchLab(f"{name} of lab {self.id!r} is not running") from None
+
+    def socket(self, node: str) -> Path:
+        """A device's control socket."""
+        return self.folder / f"{node}.sock"
+
+    def status(self, node: str) -> dict[str, object]:
+        """A device's own account, or {} when it does not answer."""
+        try:
+            return ask(self.socket(node), {"status": True}, timeout_s=2.0)
+        except ControlError:
+            return {}
+
+    def tmsh(self, node: str, line: str) -> str:
+        """Raises ControlError."""
+        return str(ask(self.socket(node), {"tmsh": line})["text"])
+
+    def destroy(self) -> None:
+        """Kill, remove, forget; idempotent."""
+        down(self.id)
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+        self._processes.clear()
+
+    def _python(self, name: str, node: str, arguments: list[str | Path]) -> None:
+        argv = [sys.executable, *arguments]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = spawn(self.world.namespace(node), argv, log=log)
+        self._processes[name] = process
+        (self.folder / f"{name}.pid").write_text(str(process.pid))
+
+
+def down(lab: str) -> bool:
+    """Take a lab down, whatever is left of it; False when there was nothing."""
+    namespaces = labs().get(check_id(lab), [])
+    folder = ROOT / lab
+    found = bool(namespaces) or folder.exists()
+    destroy(namespaces)
+    shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def all_labs() -> list[str]:
+    """Every lab of which anything is left on this host."""
+    folders = [p.name for p in ROOT.iterdir() if p.is_dir()] if ROOT.is_dir() else []
+    return sorted({*labs(), *folders})
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Two `up` of the same name at once must not both believe they were first."""
+    handle = os.open(ROOT / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

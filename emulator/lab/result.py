@@ -1,0 +1,164 @@
+"""`result.json`: the run as data. Pure; times in seconds, wall clock since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emulator.lab.explain import CAPTURE
+from emulator.lab.facts import Facts, Record
+from emulator.lab.scenario import Scenario
+from emulator.lab.verdict import Verdict
+
+SCHEMA = "mirrorlab/result/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What the host did to the run: reasons to void it, and the figures behind them."""
+
+    reasons: tuple[str, ...] = ()
+    queue_drops: int = 0
+    scheduling_lag_ms: float = 0.0
+    kernel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorState:
+    """The active device's mirroring at the moment before the failover (or the end)."""
+
+    flows: int = 0
+    lag_bytes: int = 0
+
+
+Result = dict[str, object]
+
+
+def result(
+    scenario: Scenario,
+    facts: Facts,
+    verdicts: Sequence[Verdict],
+    disturbance: Disturbance,
+    mirror: MirrorState,
+) -> Result:
+    """The whole of result.json."""
+    server = scenario.virtual_server
+    return {
+        "schema": SCHEMA,
+        "scenario": scenario.name,
+        "title": scenario.title,
+        "void": "; ".join(disturbance.reasons) or None,
+        "connections": [connection(v, scenario, facts) for v in verdicts],
+        "failover": failover_times(facts, verdicts),
+        "mirror": {
+            "mode": "connection" if server.mirroring else "none",
+            "commit": None,  # fastL4 mirrors set-up and close: there is no stream to commit
+            "flows": mirror.flows,
+            "lag_bytes_at_failover": mirror.lag_bytes,
+        },
+        "host": {
+            "kernel": disturbance.kernel,
+            "queue_drops": disturbance.queue_drops,
+            "scheduling_lag_ms": disturbance.scheduling_lag_ms,
+        },
+    }
+
+
+def connection(verdict: Verdict, scenario: Scenario, facts: Facts) -> Result:
+    """One entry of `connections`."""
+    expected = {str(k): v for k, v in scenario.expect.items()}.get(verdict.name)
+    count = verdict.bytes
+    server = verdict.connection.server
+    return {
+        "name": verdict.name,
+        "application": verdict.name,
+        "client": str(verdict.connection.client.local),
+        "virtual_server": str(verdict.connection.client.remote),
+        "server": str(server.local) if server else None,
+        "snat": str(server.remote) if server else None,
+        "outcome": verdict.outcome,
+        "expected": expected,
+        "blackout_s": {
+            "to_client": verdict.blackout.to_client_s,
+            "to_server": verdict.blackout.to_server_s,
+        },
+        "bytes": {
+            "sent": count.sent,
+            "delivered": count.delivered,
+            "missing": count.missing,
+            "repeated": count.repeated,
+            "altered": count.altered,
+        },
+        "cause": {
+            "id": verdict.cause.id,
+            "text": verdict.cause.text,
+            "evidence": [
+                {"capture": CAPTURE, "frame": e.frame, "time": e.time_s, "text": e.text}
+                for e in verdict.cause.evidence
+            ],
+        },
+        "program": _program(verdict.name, facts),
+    }
+
+
+def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
+    """When it was triggered, taken over, accepted, effective, and felt; None without one."""
+    triggered = facts.records_of("failover-triggered")
+    if not triggered:
+        return None
+    start = _time(triggered[0])
+
+    def first(records: Sequence[Record]) -> float | None:
+        return next((_time(r) for r in records if _time(r) >= start), None)
+
+    def last(records: Sequence[Record]) -> float | None:
+        return max((_time(r) for r in records if _time(r) >= start), default=None)
+
+    by_other = [
+        advance.arrival.time_s
+        for verdict in verdicts
+        for stream in (verdict.connection.to_client, verdict.connection.to_server)
+        for advance in stream.advances
+        if advance.device != verdict.connection.first_device
+    ]
+    return {
+        "how": triggered[0].get("how"),
+        "triggered": start,
+        "takeover": first(facts.records_of("active")),
+        "api_accepted": last(facts.records_of("accepted")),
+        "effective": last(facts.records_of("effective")),
+        "first_byte": min(by_other, default=None),
+    }
+
+
+def as_expected(found: Result) -> bool:
+    """Whether every connection with an expectation met it, and every byte was right."""
+    connections = found["connections"]
+    assert isinstance(connections, list)
+    return all(
+        (c["expected"] is None or c["expected"] == c["outcome"])
+        and c["bytes"]["altered"] == c["bytes"]["repeated"] == 0
+        and not (c["outcome"] == "SURVIVED" and c["bytes"]["missing"])
+        and not (c["program"] or {}).get("wrong_at")
+        for c in connections
+    )
+
+
+def _program(name: str, facts: Facts) -> Result | None:
+    """What the session's own program saw: bytes checked, and how it ended."""
+    lines = [r for r in facts.records if r.get("session") == name]
+    if not lines:
+        return None
+    progress = [r for r in lines if r["what"] == "progress"]
+    ended = [r for r in lines if r["what"] == "ended"]
+    wrong = [r for r in lines if r["what"] == "wrong"]
+    return {
+        "sent": progress[-1]["sent"] if progress else 0,
+        "echoed_right": progress[-1]["received"] if progress else 0,
+        "wrong_at": wrong[0]["offset"] if wrong else None,
+        "ended": ended[0]["reason"] if ended else None,
+    }
+
+
+def _time(record: Record) -> float:
+    return float(str(record.get("time", 0)))

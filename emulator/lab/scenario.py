@@ -1,0 +1,129 @@
+"""A scenario: the causes an experiment sets. Pure values; `scenario_file` reads them.
+
+Nothing in here names an outcome but `expect`, and `expect` is only ever compared with the
+verdict, never used to reach it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+Session = Literal["ssh", "telnet", "echo"]
+Backend = Literal["backend-1", "backend-2"]
+
+
+class How(StrEnum):
+    """What makes the active device stop being active."""
+
+    FORCE_STANDBY = "force-standby"
+    POWER_OFF = "power-off"
+    PROCESS_CRASH = "process-crash"
+    LINK_DOWN = "link-down"
+
+
+class Model(BaseModel):
+    """Unknown keys are errors: a mistyped cause must not silently have no effect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VirtualServer(Model):
+    """The virtual server under test: any port of one address, TCP."""
+
+    destination: IPv4Address = Field(
+        IPv4Address("10.99.0.10"), description="address; in the routed alien range 10.99.0.0/24"
+    )
+    type: Literal["fastL4"] = "fastL4"
+    pool: tuple[Backend, ...] = Field(("backend-1",), description="members, round robin")
+    snat: Literal["none", "automap", "pool"] = Field(
+        "automap", description="source-address-translation"
+    )
+    snat_pool: tuple[IPv4Address, ...] = Field(
+        (IPv4Address("10.88.0.10"),), description="with snat pool; routed range 10.88.0.0/24"
+    )
+    mirroring: bool = Field(True, description="connection mirroring")
+    loose_initiation: bool = False
+    loose_close: bool = False
+    idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = 300
+
+
+class Route(Model):
+    """A route of the fabric towards the active device; `move`: it follows a failover."""
+
+    table: Literal["rtb-client", "rtb-backend"]
+    destination: IPv4Network
+    interface: Literal["ext", "int"]
+    move: bool = True
+
+
+DEFAULT_ROUTES = (
+    Route(table="rtb-client", destination=IPv4Network("10.99.0.0/24"), interface="ext"),
+    Route(table="rtb-backend", destination=IPv4Network("10.88.0.0/24"), interface="int"),
+)
+
+
+class Cloud(Model):
+    """The provider's side."""
+
+    propagation_delay_s: Seconds = Field(
+        4.0, description="from a route change accepted to effective"
+    )
+    table_delay_s: dict[Literal["rtb-client", "rtb-backend"], Seconds] = Field(
+        default_factory=dict, description="the same for one route table, where it differs"
+    )
+    routes: tuple[Route, ...] = DEFAULT_ROUTES
+
+
+class Devices(Model):
+    """What both devices are set to."""
+
+    failover_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = Field(
+        3.0, description="failover.nettimeoutsec"
+    )
+    reject_unmatched: bool = Field(True, description="tm.rejectunmatched")
+    ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
+    rebuild_automap: bool = Field(
+        True, description="a mirrored automap flow takes the new device's own self IP"
+    )
+
+
+class Failover(Model):
+    """The event."""
+
+    how: How = How.FORCE_STANDBY
+    after_s: Seconds = Field(2.0, description="seconds of steady traffic before it")
+
+
+class Scenario(Model):
+    """One experiment."""
+
+    name: str = Field("", description="taken from the file's name")
+    title: str
+    description: str = ""
+    claims: tuple[str, ...] = Field((), description="claims of the article it bears on")
+    sessions: tuple[Session, ...] = ("ssh", "telnet", "echo")
+    virtual_server: VirtualServer = VirtualServer()
+    devices: Devices = Devices()
+    cloud: Cloud = Cloud()
+    failover: Failover | None = Field(Failover(), description="null: none takes place")
+    observe_s: Seconds = Field(
+        4.0, description="seconds of traffic to see after it, or instead of it"
+    )
+    expect: dict[Session, Literal["SURVIVED", "RESET", "STALLED", "TIMED_OUT", "CLOSED"]] = Field(
+        default_factory=dict, description="outcomes that make the exit status 0"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scenario:
+        if self.virtual_server.snat == "pool" and not self.virtual_server.snat_pool:
+            raise ValueError("virtual_server.snat is pool, and snat_pool is empty")
+        if not self.sessions:
+            raise ValueError("sessions is empty: nothing to observe")
+        if not self.virtual_server.pool:
+            raise ValueError("virtual_server.pool is empty: nothing to connect to")
+        return self

@@ -1,0 +1,88 @@
+"""Scenario files: YAML 1.2, errors as FILE:LINE:COLUMN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from emulator.lab.scenario import Scenario
+
+BUILT_IN = Path(__file__).resolve().parent.parent / "scenarios"
+
+
+class ScenarioError(ValueError):
+    """Not a usable scenario; the text names file, line, column and field."""
+
+
+def names() -> list[str]:
+    """The built-in scenarios."""
+    return sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
+
+
+def find(name: str) -> Path:
+    """A built-in scenario by name, or a file by path; raises ScenarioError."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        if not path.is_file():
+            raise ScenarioError(f"no scenario file {name}")
+        return path
+    built_in = BUILT_IN / f"{name}.yaml"
+    if not built_in.is_file():
+        raise ScenarioError(f"unknown scenario {name!r}; there are: {', '.join(names())}")
+    return built_in
+
+
+def load(path: Path) -> Scenario:
+    """Read and validate; raises ScenarioError."""
+    try:
+        raw = YAML(typ="rt").load(path.read_text())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        problem = " ".join(str(error.problem or error.context or "not YAML").split())
+        raise ScenarioError(f"{path}{where}: {problem}") from error
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise ScenarioError(f"{path}:1:1: a scenario is a mapping of settings")
+    try:
+        # Through JSON: pydantic shall see plain values, not YAML's annotated ones.
+        plain = json.loads(json.dumps(raw, default=str))
+        return Scenario.model_validate({"name": path.stem, **plain})
+    except ValidationError as error:
+        lines = [_explain(path, raw, e["loc"], e["msg"], e["type"]) for e in error.errors()]
+        raise ScenarioError("\n".join(lines)) from error
+
+
+def _explain(path: Path, raw: Any, location: Sequence[int | str], text: str, kind: str) -> str:
+    line, column = _position(raw, location)
+    field = ".".join(str(part) for part in location) or "scenario"
+    if kind == "extra_forbidden":
+        text = "no such setting"
+    return f"{path}:{line}:{column}: {field}: {text.removeprefix('Value error, ')}"
+
+
+def _position(raw: Any, location: Sequence[int | str]) -> tuple[int, int]:
+    """Line and column, from 1, of the deepest part of `location` that is in the file."""
+    line, column = 1, 1
+    node = raw
+    for part in location:
+        marks = getattr(node, "lc", None)
+        try:
+            if isinstance(node, dict) and marks is not None:
+                position = marks.key(part)
+            elif isinstance(node, list) and marks is not None:
+                position = marks.item(part)
+            else:
+                break
+            line, column = position[0] + 1, position[1] + 1
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            break
+    return line, column

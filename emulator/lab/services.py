@@ -1,0 +1,78 @@
+"""Real servers in the backends, and what their programs find in /etc.
+
+OpenSSH's sshd, inetutils' telnetd behind inetd, and inetd's own echo. Names resolve from
+a hosts file only: a resolver that asked a name server would hang in a sealed world.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from emulator.lab.deployment import BACKENDS
+from emulator.lab.scenario import Scenario
+from netns.execute import spawn
+from netns.topology import World
+
+SSHD = "/usr/sbin/sshd"
+INETD = "/usr/sbin/inetutils-inetd"
+TELNETD = "/usr/sbin/telnetd"
+
+
+def write_keys(folder: Path) -> None:
+    """A key pair for the user and one for the hosts."""
+    for name in ("key", "host_key"):
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mirrorlab"]
+        subprocess.run([*argv, "-f", str(folder / name)], check=True, capture_output=True)
+
+
+def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
+    """hosts, nsswitch.conf, and an ssh_config with which `ssh vip` just works."""
+    etc = folder / "etc"
+    (etc / "ssh").mkdir(parents=True, exist_ok=True)
+    hosts = ["127.0.0.1 localhost", f"{scenario.virtual_server.destination} vip"]
+    hosts += [f"{address} snat-pool" for address in scenario.virtual_server.snat_pool]
+    for interface in world.interfaces:
+        suffix = "" if interface.name == "eth0" else f"-{interface.name}"
+        hosts.append(f"{interface.address} {interface.node}{suffix}")
+    (etc / "hosts").write_text("\n".join(hosts) + "\n")
+    (etc / "nsswitch.conf").write_text(
+        "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\n"
+    )
+    (etc / "ssh" / "ssh_config").write_text(
+        f"Host *\n  User root\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n"
+        "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+    )
+
+
+def start_services(world: World, folder: Path) -> None:
+    """Start every backend's servers."""
+    Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation insists on it
+    for node in BACKENDS:
+        address = str(world.interface(node, "eth0").address)
+        sshd = folder / f"{node}-sshd.conf"
+        sshd.write_text(
+            f"ListenAddress {address}:22\nHostKey {folder}/host_key\n"
+            f"AuthorizedKeysFile {folder}/key.pub\nPidFile none\nUsePAM no\nStrictModes no\n"
+            "UseDNS no\nPermitRootLogin yes\nPasswordAuthentication no\nPrintMotd no\n"
+        )
+        inetd = folder / f"{node}-inetd.conf"
+        inetd.write_text(
+            f"{address}:telnet stream tcp nowait root {TELNETD} telnetd -E /bin/sh\n"
+            f"{address}:echo stream tcp nowait root internal\n"
+        )
+        pid = folder / f"{node}-inetd.pid"
+        commands = {
+            "sshd": [SSHD, "-D", "-e", "-f", str(sshd)],
+            "inetd": [INETD, "-d", f"-p{pid}", str(inetd)],
+        }
+        for name, argv in commands.items():
+            with (folder / f"{node}-{name}.log").open("ab") as log:
+                spawn(world.namespace(node), argv, log=log, etc=folder / "etc")
+
+
+def listening(ports: set[int]) -> bool:
+    """Whether all `ports` are listened on in the calling thread's namespace."""
+    lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+    found = {int(line.split()[1].split(":")[1], 16) for line in lines if line.split()[3] == "0A"}
+    return ports <= found

@@ -1,0 +1,96 @@
+"""The run in plain words, for the terminal. Pure: result.json in, text out (rich markup)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+
+_STYLE = {
+    "SURVIVED": "bold green",
+    "CLOSED": "green",
+    "STALLED": "bold yellow",
+    "TIMED_OUT": "bold red",
+    "RESET": "bold red",
+}
+_MEANING = {
+    "SURVIVED": "lived on",
+    "CLOSED": "was closed in the regular way",
+    "STALLED": "is open, but nothing gets through any more",
+    "TIMED_OUT": "was given up by an end",
+    "RESET": "was reset",
+}
+_HOW = {
+    "force-standby": "was told to stand by",
+    "power-off": "lost power",
+    "process-crash": "crashed",
+    "link-down": "lost its links",
+}
+
+
+def story(result: dict[str, Any], folder: str) -> str:
+    """What happened to each session, why, and where to look."""
+    lines = [f"[bold]{escape(result['title'])}[/bold]  ({result['scenario']})", ""]
+    if result["void"]:
+        lines += [
+            f"[bold red]VOID[/bold red]: the lab itself disturbed this run ({result['void']}).",
+            "No network result follows from it.",
+            "",
+        ]
+    lines += _failover(result["failover"])
+    start = (result["failover"] or {}).get("triggered")
+    for connection in result["connections"]:
+        lines += ["", *_connection(connection, start)]
+    lines += ["", f"Capture of every node, merged:  {escape(folder)}/run.pcapng"]
+    lines += [f"The same as data:               {escape(folder)}/result.json"]
+    return "\n".join(lines)
+
+
+def _failover(failover: dict[str, Any] | None) -> list[str]:
+    if failover is None:
+        return ["No failover took place."]
+    start = failover["triggered"]
+    lines = [f"At 0.0 s the active device bigip-a {_HOW.get(failover['how'], 'failed')}."]
+    for key, text in (
+        ("takeover", "bigip-b became active"),
+        ("api_accepted", "the cloud accepted the last route change"),
+        ("effective", "the last route change took effect"),
+        ("first_byte", "the first byte passed by bigip-b"),
+    ):
+        if failover[key] is not None:
+            lines.append(f"  {failover[key] - start:+8.3f} s  {text}")
+        else:
+            lines.append(f"      never    {text}")
+    return lines
+
+
+def _connection(connection: dict[str, Any], start: float | None) -> list[str]:
+    outcome, count = connection["outcome"], connection["bytes"]
+    style = _STYLE.get(outcome, "bold")
+    expected = connection["expected"]
+    note = "" if expected in (None, outcome) else f"  (expected {expected})"
+    lines = [
+        f"[bold]{connection['name']}[/bold]  [{style}]{outcome}[/{style}]{note}: "
+        f"the session {_MEANING.get(outcome, '')}."
+    ]
+    cause = connection["cause"]
+    label = cause["id"] or "why"
+    lines.append(f"  {label}: {escape(cause['text'])}")
+    blackout = [
+        f"{connection['blackout_s'][key]:.3f} s to the {end}"
+        for key, end in (("to_server", "server"), ("to_client", "client"))
+        if connection["blackout_s"][key] is not None
+    ]
+    if blackout:
+        lines.append(f"  blackout: {', '.join(blackout)}")
+    lines.append(
+        f"  bytes: {count['sent']} sent, {count['delivered']} delivered, "
+        f"{count['missing']} missing, {count['repeated']} repeated, {count['altered']} altered"
+    )
+    program = connection["program"] or {}
+    if program.get("ended"):
+        lines.append(f"  the program said: {escape(program['ended'])}")
+    for evidence in cause["evidence"]:
+        when = f"{evidence['time'] - start:+.3f} s  " if start else ""
+        lines.append(f"  frame {evidence['frame']:<6} {when}{escape(evidence['text'])}")
+    return lines

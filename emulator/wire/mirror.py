@@ -1,0 +1,217 @@
+"""The mirroring channel's messages (TCP 1029 + traffic-group index).
+
+F5 does not publish its wire format; this one is ours. What is sent follows the documents: a
+fastL4 virtual server mirrors the set-up and the close of a flow, nothing in between
+(`docs/fidelity.md`, "Connection mirroring").
+
+A message is a 12-byte header and a body::
+
+    0      2        3      4        6         8          12
+    | "ML" | version | type | length | reserved | sequence | body: `length` bytes
+
+`sequence` counts the sender's messages from 1; the receiver acknowledges cumulatively with
+ACK, whose own sequence field holds the number acknowledged. A receiver that meets anything
+it cannot decode raises `MirrorError` and must close the channel: the stream has no
+resynchronisation point but a new connection.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from emulator.wire.segment import Endpoint
+
+VERSION = 1
+MAX_BODY = 512
+_HEADER = struct.Struct("!2sBBHHI")
+_RECORD = struct.Struct("!BIB")
+_MAGIC = b"ML"
+
+
+class MirrorError(ValueError):
+    """The peer sent something that is not a mirror message."""
+
+
+class SnatKind(IntEnum):
+    """Where a flow's server-side source address came from."""
+
+    NONE = 0
+    AUTOMAP = 1
+    POOL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRecord:
+    """One fastL4 flow, as the four columns of `show sys connection` give it.
+
+    `client` -> `virtual` is the client-side flow, `snat` -> `member` the server-side one.
+    """
+
+    virtual_server: str
+    client: Endpoint
+    virtual: Endpoint
+    snat: Endpoint
+    member: Endpoint
+    snat_kind: SnatKind
+    idle_timeout_s: int
+
+    def emit(self) -> bytes:
+        name = _text(self.virtual_server)
+        ends = b"".join(e.pack() for e in (self.client, self.virtual, self.snat, self.member))
+        return ends + _RECORD.pack(self.snat_kind, self.idle_timeout_s, len(name)) + name
+
+    @classmethod
+    def parse(cls, body: bytes) -> FlowRecord:
+        """Inverse of `emit`; raises MirrorError."""
+        head = 24 + _RECORD.size
+        if len(body) < head:
+            raise MirrorError(f"a flow record of {len(body)} bytes")
+        client, virtual, snat, member = (Endpoint.unpack(body[i : i + 6]) for i in (0, 6, 12, 18))
+        kind, timeout, length = _RECORD.unpack_from(body, 24)
+        if len(body) != head + length:
+            raise MirrorError("the virtual server's name does not fill the record")
+        try:
+            return cls(body[head:].decode(), client, virtual, snat, member, SnatKind(kind), timeout)
+        except ValueError as error:  # a bad name or SNAT kind
+            raise MirrorError(f"flow record: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message on a channel, from either end: who is there and what it is."""
+
+    device: str
+    traffic_group: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncStart:
+    """Records not sent again before ResyncEnd are gone from the active device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncEnd:
+    """The standby now holds what the active holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowUp:
+    """A flow exists on the active device."""
+
+    record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDown:
+    """A flow is gone: closed, reset or expired."""
+
+    client: Endpoint
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Everything up to `acknowledged` is held by the receiver."""
+
+    acknowledged: int
+
+
+Body = Hello | ResyncStart | ResyncEnd | FlowUp | FlowDown | Ack
+_TYPES: dict[type[object], int] = {
+    Hello: 1, ResyncStart: 2, ResyncEnd: 3, FlowUp: 4, FlowDown: 5, Ack: 6,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body and the sender's sequence number (0 for an Ack)."""
+
+    sequence: int
+    body: Body
+
+    def emit(self) -> bytes:
+        body = _emit_body(self.body)
+        if len(body) > MAX_BODY:
+            raise MirrorError(f"a body of {len(body)} bytes, at most {MAX_BODY} go in a message")
+        sequence = self.body.acknowledged if isinstance(self.body, Ack) else self.sequence
+        kind = _TYPES[type(self.body)]
+        return _HEADER.pack(_MAGIC, VERSION, kind, len(body), 0, sequence) + body
+
+
+class Decoder:
+    """Messages out of a byte stream cut anywhere."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages `data` completes; MirrorError on the first that is malformed."""
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= _HEADER.size:
+            magic, version, kind, length, _, sequence = _HEADER.unpack_from(self._buffer)
+            if magic != _MAGIC or version != VERSION:
+                raise MirrorError(f"not a version {VERSION} mirror message: {magic!r} {version}")
+            if length > MAX_BODY:
+                raise MirrorError(f"a body of {length} bytes, at most {MAX_BODY} are allowed")
+            end = _HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            body = bytes(self._buffer[_HEADER.size : end])
+            del self._buffer[:end]
+            messages.append(Message(0 if kind == 6 else sequence, _parse(kind, body, sequence)))
+        return messages
+
+
+def _emit_body(body: Body) -> bytes:
+    match body:
+        case Hello(device, group, active):
+            names = [_text(device), _text(group)]
+            return bytes([active, *(len(n) for n in names)]) + b"".join(names)
+        case FlowUp(record):
+            return record.emit()
+        case FlowDown(client, virtual):
+            return client.pack() + virtual.pack()
+        case _:
+            return b""
+
+
+def _parse(kind: int, body: bytes, sequence: int) -> Body:
+    if kind in (2, 3, 6) and body:
+        raise MirrorError(f"message type {kind} has no body, this one has {len(body)} bytes")
+    match kind:
+        case 1:
+            return _parse_hello(body)
+        case 2:
+            return ResyncStart()
+        case 3:
+            return ResyncEnd()
+        case 4:
+            return FlowUp(FlowRecord.parse(body))
+        case 5:
+            if len(body) != 12:
+                raise MirrorError(f"a flow key of {len(body)} bytes")
+            return FlowDown(Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:]))
+        case 6:
+            return Ack(sequence)
+    raise MirrorError(f"unknown message type {kind}")
+
+
+def _parse_hello(body: bytes) -> Hello:
+    if len(body) < 3 or len(body) != 3 + body[1] + body[2] or body[0] > 1:
+        raise MirrorError(f"a hello of {len(body)} bytes that does not add up")
+    try:
+        device, group = body[3 : 3 + body[1]].decode(), body[3 + body[1] :].decode()
+    except UnicodeDecodeError:
+        raise MirrorError("a hello whose names are not UTF-8") from None
+    return Hello(device, group, bool(body[0]))
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    if len(data) > 200:
+        raise MirrorError(f"a name of {len(data)} bytes: at most 200 fit")
+    return data

@@ -1,0 +1,1 @@
+"""The provider's two planes: what the API accepts (`fabric`), and when it takes effect."""

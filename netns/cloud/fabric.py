@@ -1,0 +1,135 @@
+"""The fabric's model: requests accepted now, effective after a propagation delay. Pure.
+
+AWS documents eventual consistency of its control plane and publishes no time for a
+ReplaceRoute to take effect (cloud facts with sources: `docs/fidelity.md`); the delay is
+therefore a setting, per route table if wanted, and both moments are events in the log.
+
+    request(change, now) -> Pending(effective_at) ... due(now) -> the changes to carry out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from netns.topology import NetworkInterface, World
+
+
+class ApiError(ValueError):
+    """A request the API refuses, with EC2's error code and text."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRoute:
+    """Point an existing route at another network interface."""
+
+    table: str
+    destination: IPv4Network
+    target: str
+
+    def details(self) -> dict[str, object]:
+        return {
+            "table": self.table,
+            "destination": str(self.destination),
+            "target": self.target,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SetSourceDestCheck:
+    """Switch the source/destination check of a network interface."""
+
+    interface: NetworkInterface
+    enabled: bool
+
+    def details(self) -> dict[str, object]:
+        return {"target": self.interface.id, "source_dest_check": self.enabled}
+
+
+Change = ReplaceRoute | SetSourceDestCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An accepted change. `effective_at`: the clock's seconds."""
+
+    change: Change
+    accepted_at: float
+    effective_at: float
+
+
+class Fabric:
+    """What the provider has accepted and what is in force."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        propagation_delay_s: float,
+        table_delay_s: Mapping[str, float] | None = None,
+    ) -> None:
+        self.routes = dict(world.routes)
+        self._world = world
+        self._delay_s = propagation_delay_s
+        self._table_delay_s = dict(table_delay_s or {})
+        self._pending: list[Pending] = []
+
+    def replace_route(self, table: str, destination: str, target: str, now: float) -> Pending:
+        """EC2's ReplaceRoute; raises ApiError."""
+        if table not in self._world.route_tables:
+            raise ApiError(
+                "InvalidRouteTableID.NotFound", f"The routeTable ID '{table}' does not exist"
+            )
+        try:
+            network = IPv4Network(destination)
+        except ValueError:
+            raise ApiError(
+                "InvalidParameterValue", f"Value ({destination}) is not a valid CIDR block"
+            ) from None
+        if (table, network) not in self.routes:
+            raise ApiError(
+                "InvalidParameterValue",
+                f"There is no route defined for '{network}' in the route table. "
+                "Use CreateRoute instead.",
+            )
+        change = ReplaceRoute(table, network, self._interface(target).id)
+        return self._accept(change, now, self._table_delay_s.get(table, self._delay_s))
+
+    def set_source_dest_check(self, target: str, enabled: bool, now: float) -> Pending:
+        """EC2's ModifyNetworkInterfaceAttribute, SourceDestCheck; raises ApiError."""
+        return self._accept(SetSourceDestCheck(self._interface(target), enabled), now, 0.0)
+
+    def next_timer(self) -> float | None:
+        """When `due` has something, or None."""
+        return min((p.effective_at for p in self._pending), default=None)
+
+    def due(self, now: float) -> list[Pending]:
+        """The changes that take effect by `now`, in the order they do."""
+        ripe = sorted(
+            (p for p in self._pending if p.effective_at <= now), key=lambda p: p.effective_at
+        )
+        self._pending = [p for p in self._pending if p.effective_at > now]
+        for pending in ripe:
+            if isinstance(pending.change, ReplaceRoute):
+                change = pending.change
+                self.routes[change.table, change.destination] = change.target
+        return ripe
+
+    def _accept(self, change: Change, now: float, delay_s: float) -> Pending:
+        pending = Pending(change, now, now + delay_s)
+        self._pending.append(pending)
+        return pending
+
+    def _interface(self, target: str) -> NetworkInterface:
+        for interface in self._world.interfaces:
+            if interface.id == target:
+                return interface
+        raise ApiError(
+            "InvalidNetworkInterfaceID.NotFound",
+            f"The networkInterface ID '{target}' does not exist",
+        )

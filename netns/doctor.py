@@ -1,0 +1,164 @@
+"""Does this host have what the lab needs? Probes in a scratch namespace; changes nothing.
+
+Each check tries the thing itself rather than a version or a configuration file, and says
+how to get what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from netns.build import BuildError, build, destroy
+from netns.execute import NamespaceError, call_in, run
+from netns.plan import AddNamespace
+from netns.topology import NAMESPACE_PREFIX
+
+PACKAGES = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "iptables-restore": "iptables",
+    "dumpcap": "wireshark-common",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "telnet": "inetutils-telnet",
+    "telnetd": "inetutils-telnetd",
+    "inetutils-inetd": "inetutils-inetd",
+    "unshare": "util-linux",
+}
+_NO_NFQUEUE = "a kernel with xt_NFQUEUE (CONFIG_NETFILTER_XT_TARGET_NFQUEUE); modprobe xt_NFQUEUE"
+_TCP_REPAIR = 19
+
+
+@dataclass(frozen=True)
+class Check:
+    """`needed`: the lab cannot run without it. `remedy` says how to get it."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine() -> list[Check]:
+    """Every check; those that need root are reported as not done without it."""
+    checks = [_root(), *_programs()]
+    if os.geteuid() != 0:
+        return checks
+    try:
+        with _scratch() as namespace:
+            checks += _features(namespace)
+    except (BuildError, NamespaceError) as error:
+        checks.append(Check("network namespaces", False, str(error), "a kernel with CONFIG_NET_NS"))
+    return checks
+
+
+def missing(checks: list[Check]) -> list[Check]:
+    """What the lab cannot run without."""
+    return [check for check in checks if check.needed and not check.ok]
+
+
+def _root() -> Check:
+    ok = os.geteuid() == 0
+    return Check("root", ok, "yes" if ok else "no", "run it with sudo")
+
+
+def _programs() -> list[Check]:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    found = []
+    for name, package in PACKAGES.items():
+        where = shutil.which(name, path=path)
+        found.append(Check(name, where is not None, where or "not found", f"apt install {package}"))
+    return found
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    namespace = f"{NAMESPACE_PREFIX}-probe{secrets.token_hex(3)}-scratch"
+    build([AddNamespace(namespace)])
+    try:
+        yield namespace
+    finally:
+        destroy([namespace])
+
+
+def _features(namespace: str) -> list[Check]:
+    probes: list[tuple[str, str, bool, Callable[[str], str]]] = [
+        ("veth", "a kernel with CONFIG_VETH", True, _veth),
+        ("NFQUEUE", _NO_NFQUEUE, True, _nfqueue),
+        ("conntrack and NAT", "a kernel with CONFIG_NF_NAT and xt_conntrack", True, _nat),
+        ("ctnetlink", "a kernel with CONFIG_NF_CT_NETLINK", True, _ctnetlink),
+        ("nftables", "a kernel with CONFIG_NF_TABLES and named counters", True, _nftables),
+        ("PID namespaces", "a kernel with CONFIG_PID_NS", True, _pid_namespace),
+        ("TCP_REPAIR", "a kernel with CONFIG_CHECKPOINT_RESTORE", False, _tcp_repair),
+        ("tcp_rto_max_ms", "Linux 6.15 or later", False, _rto_max),
+    ]
+    checks = []
+    for name, remedy, needed, probe in probes:
+        try:
+            checks.append(Check(name, True, probe(namespace) or "works", remedy, needed))
+        except (OSError, NamespaceError, BuildError, subprocess.TimeoutExpired) as error:
+            checks.append(Check(name, False, str(error), remedy, needed))
+    return checks
+
+
+def _veth(namespace: str) -> str:
+    run(namespace, ["ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1"])
+    return ""
+
+
+def _iptables(namespace: str, table: str, rule: str) -> str:
+    text = f"*{table}\n{rule}\nCOMMIT\n"
+    run(namespace, ["iptables-restore", "--noflush"], stdin=text)
+    return ""
+
+
+def _nfqueue(namespace: str) -> str:
+    return _iptables(namespace, "raw", "-A PREROUTING -p tcp -j NFQUEUE --queue-num 1")
+
+
+def _nat(namespace: str) -> str:
+    _iptables(namespace, "nat", "-A PREROUTING -p tcp --dport 1 -j DNAT --to 192.0.2.1")
+    rule = "-A FORWARD -m conntrack --ctstate DNAT,SNAT,RELATED -j ACCEPT"
+    return _iptables(namespace, "filter", rule)
+
+
+def _ctnetlink(namespace: str) -> str:
+    def probe() -> str:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
+            return ""
+
+    return call_in(namespace, probe)
+
+
+def _nftables(namespace: str) -> str:
+    text = "table ip probe {\n counter some/name-x { }\n set s { type ifname; }\n}\n"
+    run(namespace, ["nft", "-f", "-"], stdin=text)
+    return ""
+
+
+def _pid_namespace(namespace: str) -> str:
+    run(namespace, ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "true"])
+    return ""
+
+
+def _tcp_repair(namespace: str) -> str:
+    with socket.socket() as handle:
+        handle.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+    return ""
+
+
+def _rto_max(namespace: str) -> str:
+    def probe() -> str:
+        return Path("/proc/sys/net/ipv4/tcp_rto_max_ms").read_text().strip() + " ms"
+
+    return call_in(namespace, probe)

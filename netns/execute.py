@@ -1,0 +1,125 @@
+"""Running things inside a namespace. The only place of the package that starts processes.
+
+A Python call enters a namespace in a throw-away thread (setns acts on the thread, which is
+never used again); a program is started by `ip netns exec`, which also gives it the /sys of
+its namespace. Programs that may leave children run in a PID namespace of their own, so
+that killing the first process kills them all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TypeVar
+
+RUN_NETNS = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+T = TypeVar("T")
+
+
+class NamespaceError(RuntimeError):
+    """The namespace does not exist or cannot be entered."""
+
+
+def _enter(namespace: str) -> None:
+    try:
+        with (RUN_NETNS / namespace).open() as handle:
+            if _libc.setns(handle.fileno(), _CLONE_NEWNET):
+                code = ctypes.get_errno()
+                raise NamespaceError(f"{namespace}: {os.strerror(code)}")
+    except OSError as error:
+        raise NamespaceError(f"{namespace}: {error.strerror}") from error
+
+
+def call_in(namespace: str, function: Callable[[], T]) -> T:
+    """`function()` inside the namespace, its result or exception handed back.
+
+    Sockets it opens stay in that namespace. Raises NamespaceError.
+    """
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            _enter(namespace)
+            result.append(function())
+        except BaseException as error:  # handed to the caller below
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=f"in-{namespace}")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+# Binds every file below "$1" over its name below /etc, then runs the rest.
+_WITH_ETC = (
+    'etc=$1; shift; for file in $(cd "$etc" && find . -type f); do '
+    'mount --bind "$etc/$file" "/etc/$file" || exit 1; done; exec "$@"'
+)
+
+
+def command_in(
+    namespace: str,
+    argv: Sequence[str | Path],
+    *,
+    tree: bool = False,
+    etc: Path | None = None,
+) -> list[str]:
+    """The argv that runs `argv` in the namespace.
+
+    `tree`: in a PID namespace that dies with its first process; `etc`: a folder whose
+    files stand in for those of the same name in /etc.
+    """
+    words = ["ip", "netns", "exec", namespace]
+    if tree:
+        words += ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    elif etc:
+        words += ["unshare", "--mount"]
+    if etc:
+        words += ["sh", "-c", _WITH_ETC, "sh", str(etc)]
+    return [*words, *map(str, argv)]
+
+
+def spawn(
+    namespace: str,
+    argv: Sequence[str | Path],
+    *,
+    log: IO[bytes] | int,
+    tree: bool = True,
+    etc: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program in the namespace, detached from our terminal; stdout and stderr to `log`."""
+    return subprocess.Popen(
+        command_in(namespace, argv, tree=tree, etc=etc),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def run(
+    namespace: str, argv: Sequence[str | Path], *, stdin: str = "", timeout_s: float = 30.0
+) -> str:
+    """Run a program to its end, return its output; raises NamespaceError when it fails."""
+    done = subprocess.run(
+        command_in(namespace, argv),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode:
+        what = " ".join(map(str, argv))
+        raise NamespaceError(f"[{namespace}] {what}: {done.stderr.strip() or done.returncode}")
+    return done.stdout

@@ -1,0 +1,275 @@
+"""A world's construction as a list of steps. Pure; `build` carries them out.
+
+Each step prints as the command a person would type, so that `mirrorlab up --dry-run` is
+the truth about what `mirrorlab up` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from netns.topology import ROUTER, NetworkInterface, World
+
+FIRST_TABLE = 100  # Linux routing tables 100, 101, ... stand for the VPC's route tables
+
+
+@dataclass(frozen=True)
+class AddNamespace:
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"ip netns add {self.namespace}"
+
+
+@dataclass(frozen=True)
+class SetSysctl:
+    namespace: str
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"ip netns exec {self.namespace} sysctl -w {self.key}={self.value}"
+
+
+@dataclass(frozen=True)
+class AddLink:
+    """A veth pair straight into two namespaces; offloads off, both ends up."""
+
+    namespace: str
+    name: str
+    mac: str
+    peer_namespace: str
+    peer_name: str
+    peer_mac: str
+
+    def __str__(self) -> str:
+        return (
+            f"ip link add {self.name} netns {self.namespace} address {self.mac} type veth "
+            f"peer name {self.peer_name} netns {self.peer_namespace} address {self.peer_mac}"
+        )
+
+
+@dataclass(frozen=True)
+class SetOffload:
+    """Segmentation and checksum offload of one interface.
+
+    Off for evidence: else captures hold super-packets and wrong checksums.
+    """
+
+    namespace: str
+    name: str
+    on: bool
+
+    def __str__(self) -> str:
+        state = "on" if self.on else "off"
+        features = " ".join(f"{feature} {state}" for feature in ("tx", "tso", "gso", "gro"))
+        return f"ip netns exec {self.namespace} ethtool -K {self.name} {features}"
+
+
+@dataclass(frozen=True)
+class AddAddress:
+    namespace: str
+    name: str
+    address: IPv4Interface
+
+    def __str__(self) -> str:
+        return f"ip -n {self.namespace} address add {self.address} dev {self.name}"
+
+
+@dataclass(frozen=True)
+class AddNeighbour:
+    """Permanent: a dead target must not turn into ARP failures and ICMP unreachables."""
+
+    namespace: str
+    name: str
+    address: IPv4Address
+    mac: str
+
+    def __str__(self) -> str:
+        return (
+            f"ip -n {self.namespace} neigh add {self.address} lladdr {self.mac} "
+            f"dev {self.name} nud permanent"
+        )
+
+
+@dataclass(frozen=True)
+class AddRoute:
+    """`table` 254 is main. `via` None: on-link. `name` empty: a blackhole."""
+
+    namespace: str
+    destination: IPv4Network
+    name: str
+    via: IPv4Address | None = None
+    table: int = 254
+
+    def __str__(self) -> str:
+        via = f" via {self.via} onlink" if self.via else ""
+        table = "" if self.table == 254 else f" table {self.table}"
+        if not self.name:
+            return f"ip -n {self.namespace} route replace blackhole {self.destination}{table}"
+        return (
+            f"ip -n {self.namespace} route replace {self.destination}{via} dev {self.name}{table}"
+        )
+
+
+@dataclass(frozen=True)
+class AddRule:
+    """Packets that come in by `name` follow `table`."""
+
+    namespace: str
+    name: str
+    table: int
+
+    def __str__(self) -> str:
+        return f"ip -n {self.namespace} rule add iif {self.name} lookup {self.table}"
+
+
+@dataclass(frozen=True)
+class ApplyNft:
+    namespace: str
+    ruleset: str
+
+    def __str__(self) -> str:
+        return f"ip netns exec {self.namespace} nft -f - <<'END'\n{self.ruleset}END"
+
+
+Step = (
+    AddNamespace
+    | SetSysctl
+    | AddLink
+    | SetOffload
+    | AddAddress
+    | AddNeighbour
+    | AddRoute
+    | AddRule
+    | ApplyNft
+)
+
+
+def plan(world: World, *, offload: bool = False) -> list[Step]:
+    """Everything that makes the world, in order."""
+    return [
+        *_namespaces(world),
+        *(step for i in world.interfaces for step in _link(world, i, offload)),
+        *(step for i in world.interfaces for step in _node_side(world, i)),
+        *(step for i in world.interfaces for step in _router_side(world, i)),
+        *_route_tables(world),
+        ApplyNft(world.namespace(ROUTER), fabric_ruleset(world)),
+    ]
+
+
+def table_number(world: World, route_table: str) -> int:
+    """The Linux table that stands for a VPC route table; ValueError if there is none."""
+    return FIRST_TABLE + world.route_tables.index(route_table)
+
+
+def route_step(world: World, route_table: str, destination: IPv4Network, target: str) -> AddRoute:
+    """The route of a VPC route table towards a network interface (or "blackhole")."""
+    namespace, table = world.namespace(ROUTER), table_number(world, route_table)
+    for interface in world.interfaces:
+        if interface.id == target:
+            return AddRoute(namespace, destination, interface.router_name, interface.address, table)
+    return AddRoute(namespace, destination, "", None, table)
+
+
+def counter_name(kind: str, interface: NetworkInterface) -> str:
+    """The named counter of a drop in the fabric, e.g. "source-dest-check/a-ext"."""
+    return f"{kind}/{interface.router_name}"
+
+
+def _namespaces(world: World) -> Iterator[Step]:
+    for node in world.nodes:
+        namespace = world.namespace(node)
+        yield AddNamespace(namespace)
+        yield SetSysctl(namespace, "net.ipv6.conf.all.disable_ipv6", "1")
+        yield SetSysctl(namespace, "net.ipv6.conf.default.disable_ipv6", "1")
+        yield SetSysctl(namespace, "net.ipv4.conf.all.rp_filter", "0")
+        yield SetSysctl(namespace, "net.ipv4.conf.default.rp_filter", "0")
+        for scope in ("all", "default"):  # the fabric is no hop that redirects
+            yield SetSysctl(namespace, f"net.ipv4.conf.{scope}.send_redirects", "0")
+            yield SetSysctl(namespace, f"net.ipv4.conf.{scope}.accept_redirects", "0")
+    yield SetSysctl(world.namespace(ROUTER), "net.ipv4.ip_forward", "1")
+
+
+def _link(world: World, interface: NetworkInterface, offload: bool) -> Iterator[Step]:
+    node, router = world.namespace(interface.node), world.namespace(ROUTER)
+    yield AddLink(
+        node, interface.name, interface.mac, router, interface.router_name, router_mac(interface)
+    )
+    yield SetOffload(node, interface.name, offload)
+    yield SetOffload(router, interface.router_name, offload)
+
+
+def _node_side(world: World, interface: NetworkInterface) -> Iterator[Step]:
+    namespace, gateway = world.namespace(interface.node), interface.subnet.gateway
+    yield AddAddress(namespace, interface.name, interface.with_prefix)
+    yield AddNeighbour(namespace, interface.name, gateway, router_mac(interface))
+    if interface.default_route:
+        yield AddRoute(namespace, IPv4Network("0.0.0.0/0"), interface.name, gateway)
+    for destination in interface.routes:
+        yield AddRoute(namespace, destination, interface.name, gateway)
+
+
+def _router_side(world: World, interface: NetworkInterface) -> Iterator[Step]:
+    namespace, name = world.namespace(ROUTER), interface.router_name
+    yield AddAddress(namespace, name, IPv4Interface(f"{interface.subnet.gateway}/32"))
+    yield AddNeighbour(namespace, name, interface.address, interface.mac)
+    # The fabric answers ARP for every address of the subnet, at once.
+    yield SetSysctl(namespace, f"net.ipv4.conf.{name}.proxy_arp", "1")
+    yield SetSysctl(namespace, f"net.ipv4.neigh.{name}.proxy_delay", "0")
+    yield AddRule(namespace, name, table_number(world, interface.subnet.route_table))
+
+
+def _route_tables(world: World) -> Iterator[Step]:
+    """Each table: the VPC's local route (every interface), its own routes, else silence."""
+    namespace = world.namespace(ROUTER)
+    for route_table in world.route_tables:
+        table = table_number(world, route_table)
+        for interface in world.interfaces:
+            if (route_table, interface.subnet.network) in world.routes:
+                continue  # the whole subnet is routed to a middlebox (snat none)
+            own = IPv4Network(f"{interface.address}/32")
+            yield AddRoute(namespace, own, interface.router_name, None, table)
+        yield AddRoute(namespace, IPv4Network("0.0.0.0/0"), "", None, table)
+    for (route_table, destination), target in world.routes.items():
+        yield route_step(world, route_table, destination, target)
+
+
+def fabric_ruleset(world: World) -> str:
+    """The fabric's drops, each with a named counter; the checks are sets, changed at run time.
+
+    An interface in `checked` may send only from its own address and receive only for it.
+    """
+    counters = "".join(
+        f"    counter {counter_name('source-dest-check', i)} {{ }}\n" for i in world.interfaces
+    )
+    checked = ", ".join(f'"{i.router_name}"' for i in world.interfaces if i.source_dest_check)
+    rules = ""
+    for i in world.interfaces:
+        name, counter = i.router_name, counter_name("source-dest-check", i)
+        drop = f"counter name {counter} drop"
+        rules += (
+            f'    iifname "{name}" iifname @checked ip saddr != {i.address} {drop}\n'
+            f'    oifname "{name}" oifname @checked ip daddr != {i.address} {drop}\n'
+        )
+    return (
+        "table ip fabric {\n"
+        f"{counters}"
+        f"    set checked {{ type ifname; elements = {{ {checked} }} }}\n"
+        "    chain forward {\n"
+        "    type filter hook forward priority filter; policy accept;\n"
+        f"{rules}"
+        "    }\n"
+        "    chain output {\n"
+        "    type filter hook output priority filter; policy accept;\n"
+        "    icmp type { destination-unreachable, time-exceeded, redirect } drop\n"
+        "    }\n"
+        "}\n"
+    )
+
+
+def router_mac(interface: NetworkInterface) -> str:
+    """The MAC of the router's end of an interface's link."""
+    return "02:6d:6c:00:01" + interface.mac[-3:]
