@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate, Record
-from emulator.lab.tracing import Sighting, Transmission, is_device
+from emulator.lab.tracing import TAIL_NS, Sighting, Transmission, is_device
 
 CAPTURE = "run.pcapng"
 
@@ -166,6 +166,8 @@ def _lost_at_old(
 ) -> tuple[str, str]:
     """Segments for the device that had carried the connection, after it stopped to."""
     node, target = ending.node, ending.last.segment.destination.address
+    if not switched and _fabric_moved_after(facts, ending.last):
+        return "unknown", f"{node} got the segments before the fabric moved, none came after."
     if not switched:
         return (
             "route-never-moved",
@@ -186,6 +188,13 @@ def _lost_at_old(
         f"One direction moved to the other device; the {way} segments to {target} still go "
         f"to {node}.",
     )
+
+
+def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
+    """Whether the fabric moved some connection to another device after this sighting: then
+    the sender's next retransmission lay beyond the observation."""
+    moves = [c.switch(Direction.TO_SERVER) for c in facts.connections]
+    return any(m is not None and m.origin.frame > last.frame for m in moves)
 
 
 def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
@@ -234,7 +243,7 @@ def _lost(connection: Connection, facts: Facts, direction: Direction) -> list[En
     for transmission, its in connection.transmissions:
         if its is direction and transmission.origin.frame >= since.origin.frame:
             ending = connection.ending(transmission, facts.points)
-            recent = facts.end_ns - transmission.origin.time_ns < 0.05e9
+            recent = facts.end_ns - transmission.origin.time_ns < TAIL_NS
             if ending.fate is not Fate.DELIVERED and not recent:
                 endings.append(ending)
     return endings

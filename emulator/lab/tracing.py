@@ -18,6 +18,9 @@ from emulator.wire.segment import Segment, SegmentError
 
 ROUTER = "router"
 DEVICE_PREFIX = "bigip-"
+# Captures of different nodes do not end at the same instant: in the last moment a sighting
+# may be missing at one of them, and its absence proves nothing.
+TAIL_NS = 100_000_000
 _ETHERTYPE_IPV4 = b"\x08\x00"
 _PROTO_TCP = 6
 

@@ -18,6 +18,7 @@ from itertools import pairwise
 from emulator.lab.explain import Cause, Evidence, explain_loss, explain_reset, explain_survival
 from emulator.lab.facts import Connection, Direction, Facts
 from emulator.lab.streams import ByteCount, Stream, compare
+from emulator.lab.tracing import TAIL_NS
 
 STALLED_S = 3.0
 _GAVE_UP = ("timed out", "Timeout", "ETIMEDOUT")
@@ -111,8 +112,16 @@ def _bytes(connection: Connection) -> ByteCount:
         old = max((end for end, t in stream.first_sent if t.origin.time_ns <= horizon), default=0)
         alive = not connection.resets and len(connection.fins) < 2
         in_flight = len(stream.sent) - old if alive else 0
-        total += compare(bytes(stream.sent), bytes(stream.delivered), in_flight=in_flight)
+        delivered = bytes(stream.delivered[: _seen_leaving(stream, connection.end_ns)])
+        total += compare(bytes(stream.sent), delivered, in_flight=in_flight)
     return total
+
+
+def _seen_leaving(stream: Stream, end_ns: int) -> int | None:
+    """Where to cut `delivered`: at the end of the captures bytes may arrive that were not
+    seen to leave; anywhere else such bytes are counted (as altered)."""
+    late = stream.advances and end_ns - stream.advances[-1].arrival.time_ns < TAIL_NS
+    return len(stream.sent) if late else None
 
 
 def _fins(connection: Connection) -> tuple[Evidence, ...]:
