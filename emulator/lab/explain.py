@@ -7,7 +7,6 @@ device's or the fabric's own words; without them the captures must suffice.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from emulator.lab.causes import CAUSES
@@ -59,12 +58,14 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
 
 
 def explain_loss(connection: Connection, facts: Facts) -> Cause:
-    """Where the segments went that were never acknowledged."""
+    """Where the segments went that were never acknowledged.
+
+    The state at the end counts: what was lost during the outage itself, before the fabric
+    moved, is what every failover costs. So the last transmission of each direction tells.
+    """
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
-        lost = _lost(connection, facts, direction)
-        if lost:
-            (_, node), _ = Counter((e.fate, e.node) for e in lost).most_common(1)[0]
-            ending = next(e for e in reversed(lost) if e.node == node)
+        ending = _last_ending(connection, facts, direction)
+        if ending is not None and ending.fate is not Fate.DELIVERED:
             cause, text = _where_lost(connection, facts, direction, ending)
             evidence = [
                 *_last_delivered(connection, before=ending.last.frame),
@@ -232,21 +233,14 @@ def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
     return found
 
 
-def _lost(connection: Connection, facts: Facts, direction: Direction) -> list[Ending]:
-    """Endings of the transmissions sent since the oldest unacknowledged byte that failed."""
-    endings = []
-    oldest = connection.stream(direction).oldest_unacknowledged()
-    other = Direction.TO_CLIENT if direction is Direction.TO_SERVER else Direction.TO_SERVER
-    since = oldest or connection.stream(other).oldest_unacknowledged()
-    if since is None:
-        return []
-    for transmission, its in connection.transmissions:
-        if its is direction and transmission.origin.frame >= since.origin.frame:
-            ending = connection.ending(transmission, facts.points)
-            recent = facts.end_ns - transmission.origin.time_ns < TAIL_NS
-            if ending.fate is not Fate.DELIVERED and not recent:
-                endings.append(ending)
-    return endings
+def _last_ending(connection: Connection, facts: Facts, direction: Direction) -> Ending | None:
+    """Where the direction's last transmission ended; one at the captures' very end may still
+    have been on its way."""
+    for transmission, its in reversed(connection.transmissions):
+        on_its_way = facts.end_ns - transmission.origin.time_ns < TAIL_NS
+        if its is direction and not on_its_way:
+            return connection.ending(transmission, facts.points)
+    return None
 
 
 def _how_known(connection: Connection, facts: Facts, device: str) -> str:

@@ -63,6 +63,7 @@ class Lab:
         self.evidence = evidence or self.folder
         self.world: World = world(scenario, lab)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._unwatched: list[subprocess.Popen[bytes]] = []  # may end without being missed
 
     @classmethod
     def load(cls, lab: str) -> Lab:
@@ -100,7 +101,7 @@ class Lab:
         write_keys(self.folder)
         for node in DEVICES:
             self.start_device(node)
-        start_services(self.world, self.folder)
+        self._unwatched += start_services(self.world, self.folder)
         self.wait_ready()
 
     def start_fabric(self) -> None:
@@ -163,7 +164,8 @@ class Lab:
 
     def forget_process(self, name: str) -> int:
         """It is about to be killed on purpose; returns its process id, raises NoSuchLab."""
-        self._processes.pop(name, None)
+        if name in self._processes:
+            self._unwatched.append(self._processes.pop(name))
         try:
             return int((self.folder / f"{name}.pid").read_text())
         except (OSError, ValueError):
@@ -187,10 +189,11 @@ class Lab:
     def destroy(self) -> None:
         """Kill, remove, forget; idempotent."""
         down(self.id)
-        for process in self._processes.values():
+        for process in [*self._processes.values(), *self._unwatched]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
         self._processes.clear()
+        self._unwatched.clear()
 
     def _python(self, name: str, node: str, arguments: list[str | Path]) -> None:
         argv = [sys.executable, *arguments]

@@ -45,8 +45,9 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     )
 
 
-def start_services(world: World, folder: Path) -> None:
+def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
     """Start every backend's servers."""
+    started = []
     Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation insists on it
     for node in BACKENDS:
         address = str(world.interface(node, "eth0").address)
@@ -68,7 +69,9 @@ def start_services(world: World, folder: Path) -> None:
         }
         for name, argv in commands.items():
             with (folder / f"{node}-{name}.log").open("ab") as log:
-                spawn(world.namespace(node), argv, log=log, etc=folder / "etc")
+                process = spawn(world.namespace(node), argv, log=log, etc=folder / "etc")
+            started.append(process)
+    return started
 
 
 def listening(ports: set[int]) -> bool:

@@ -1,0 +1,65 @@
+# mirrorlab. `make help` lists the targets; `sudo make lab` and `sudo make test` do all
+# their own set-up on a fresh Debian or Ubuntu machine.
+
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+LAB    := $(VENV)/bin/mirrorlab
+PYTHON ?= python3
+RUNS   ?= captures/runs
+
+# What the lab needs from Debian. setup installs what is missing, and no more.
+PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
+	openssh-client openssh-server inetutils-telnet inetutils-telnetd inetutils-inetd \
+	libnetfilter-queue-dev gcc python3-dev python3-venv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup packages lab shell test test-unit test-all lint down doctor clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: packages $(VENV)/.installed ## Debian packages and the virtual environment (first run: minutes)
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    if [ "$$(id -u)" != 0 ]; then \
+	        echo "missing Debian packages: $$missing" >&2; echo "run: sudo make setup" >&2; exit 3; fi; \
+	    .ci/apt-install $$missing; fi
+
+$(VENV)/.installed: pyproject.toml requirements/constraints.txt
+	@echo "making $(VENV)" >&2
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt --editable '.[dev]'
+	@touch $@
+	@if [ -n "$$SUDO_UID" ]; then chown -R "$$SUDO_UID:$$SUDO_GID" $(VENV); fi
+
+lab: setup ## run the article's experiment and say what happened, and why (root)
+	@$(LAB) run article --output $(RUNS)
+
+shell: setup ## bring a lab up and open a shell in its client (root)
+	@$(LAB) up && $(LAB) shell client; $(LAB) down
+
+test: setup ## all tests that take seconds, and every built-in scenario end to end (root)
+	@$(PY) -m pytest
+
+test-unit: setup ## only what needs no root: a few seconds
+	@$(PY) -m pytest -m 'not root and not e2e'
+
+test-all: test ## test, and the longer ones: every scenario under every kind of failover (root)
+	@$(PY) -m pytest --long -m long
+
+lint: setup ## ruff, mypy --strict
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+doctor: setup ## what this host has and lacks
+	@$(LAB) doctor
+
+down: setup ## take every lab down, whatever is left of it (root)
+	@$(LAB) down --all
+
+clean: ## forget the virtual environment and the runs
+	rm -rf $(VENV) $(RUNS)

@@ -1,0 +1,65 @@
+"""Runs of the built-in scenarios, each made once, by the command a user types."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.lab.scenario_file import names
+
+MIRRORLAB = [sys.executable, "-m", "emulator.cli"]
+VOID = 4
+TIMEOUT_S = 150
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One run as the user sees it."""
+
+    status: int
+    result: dict[str, Any]
+    folder: Path
+    stderr: str
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {c["name"]: c["outcome"] for c in self.result["connections"]}
+
+    @property
+    def causes(self) -> dict[str, str | None]:
+        return {c["name"]: c["cause"]["id"] for c in self.result["connections"]}
+
+
+def run_cli(scenario: str, output: Path, *options: str) -> Finished:
+    """`mirrorlab run`; a run the host disturbed is void and is made once more."""
+    argv = [*MIRRORLAB, "run", scenario, "--format", "json", "--output", str(output), *options]
+    for _ in range(2):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
+        if done.returncode != VOID:
+            break
+    assert done.stdout, f"{scenario}: exit {done.returncode}, {done.stderr}"
+    result = json.loads(done.stdout)
+    folders = [p for p in output.iterdir() if p.name.split("-", 1)[1].startswith(scenario + "-")]
+    return Finished(done.returncode, result, max(folders), done.stderr)
+
+
+@pytest.fixture(scope="session")
+def scenario_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Finished]]:
+    """Every built-in scenario, two at a time: a run mostly waits."""
+    pool = ThreadPoolExecutor(max_workers=2)
+    return {name: pool.submit(run_cli, name, tmp_path_factory.mktemp(name)) for name in names()}
+
+
+@pytest.fixture
+def finished(
+    request: pytest.FixtureRequest, scenario_runs: dict[str, Future[Finished]]
+) -> Finished:
+    """The run of the scenario named by the test's parameter."""
+    return scenario_runs[request.param].result()

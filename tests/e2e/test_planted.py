@@ -1,0 +1,87 @@
+"""Causes planted behind the scenario's back: the file says SURVIVED, the packets say why not."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emulator.lab.analysis import facts_of
+from emulator.lab.instance import Lab
+from emulator.lab.runner import run_scenario
+from emulator.lab.scenario import Scenario
+from emulator.lab.scenario_file import find, load
+from emulator.lab.verdict import judge
+from netns.execute import call_in, run
+
+pytestmark = pytest.mark.e2e
+
+
+def snat_pool(**changes: object) -> Scenario:
+    """A scenario in which everything should live, with one session to be quick."""
+    plain = load(find("article-snat-pool")).model_dump()
+    plain |= {"sessions": ["telnet"], "expect": {"telnet": "SURVIVED"}, **changes}
+    return Scenario.model_validate(plain)
+
+
+def switch_source_dest_check_on(lab: Lab) -> None:
+    """What a colleague might do in the console, to the interface that is not yet in use."""
+    query = (
+        "/?Action=ModifyNetworkInterfaceAttribute&NetworkInterfaceId=eni-bigip-b-int"
+        "&SourceDestCheck.Value=true"
+    )
+
+    def call() -> int:
+        connection = http.client.HTTPConnection("10.0.2.10", timeout=5)
+        connection.request("GET", query)
+        return connection.getresponse().status
+
+    assert call_in(lab.world.namespace("api"), call) == 200
+
+
+def cut_the_api_off(lab: Lab) -> None:
+    """The new active device's route request never arrives."""
+    rule = "insert rule ip fabric forward iifname b-ha tcp dport 80 drop"
+    run(lab.world.namespace("router"), ["nft", *rule.split()])
+
+
+def lose_the_mirrored_flows(lab: Lab) -> None:
+    """The standby restarts unnoticed just before, and comes up without a mirroring channel."""
+    rule = "insert rule ip fabric forward iifname a-ha tcp dport 1029 drop"
+    run(lab.world.namespace("router"), ["nft", *rule.split()])
+    os.kill(lab.forget_process("bigip-b"), signal.SIGKILL)
+    lab.start_device("bigip-b")
+
+
+@pytest.mark.parametrize(
+    ("plant", "outcome", "cause"),
+    [
+        (switch_source_dest_check_on, "STALLED", "source-dest-check"),
+        (cut_the_api_off, "STALLED", "route-never-moved"),
+        (lose_the_mirrored_flows, "RESET", "no-flow-reset"),
+    ],
+)
+def test_a_planted_cause_is_named(
+    plant: Callable[[Lab], None], outcome: str, cause: str, tmp_path: Path
+) -> None:
+    done = run_scenario(snat_pool(), tmp_path, behind=plant)
+    [connection] = done.result["connections"]  # type: ignore[misc]
+    assert done.result["void"] is None
+    assert (connection["outcome"], connection["cause"]["id"]) == (outcome, cause)
+
+
+def test_a_lying_scenario_does_not_sway_the_verdict(tmp_path: Path) -> None:
+    """`expect` and the title claim the opposite of what the causes bring about."""
+    lying = snat_pool(
+        title="survives for certain",
+        virtual_server={"snat": "automap", "mirroring": True},
+        devices={"rebuild_automap": False},
+    )
+    done = run_scenario(lying, tmp_path)
+    [verdict] = judge(facts_of(done.folder / "run.pcapng"))
+    assert (verdict.outcome, verdict.cause.id) == ("STALLED", "snat-address-changed")
+    assert done.result["connections"][0]["expected"] == "SURVIVED"  # type: ignore[index]

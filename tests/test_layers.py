@@ -1,0 +1,131 @@
+"""The dependency direction and the purity of modules, as a test.
+
+    wire <- core <- kernel <- device <- lab <- cli      netns <- lab, cli
+
+A PURE module may not block, tell the time, roll dice, print or touch a file.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ["wire", "core", "kernel", "device", "lab", "cli"]
+PURE = (
+    "emulator.wire",
+    "emulator.core",
+    "emulator.device.tmsh",
+    "emulator.lab.applications",
+    "emulator.lab.causes",
+    "emulator.lab.deployment",
+    "emulator.lab.explain",
+    "emulator.lab.facts",
+    "emulator.lab.result",
+    "emulator.lab.scenario",
+    "emulator.lab.story",
+    "emulator.lab.streams",
+    "emulator.lab.tracing",
+    "emulator.lab.verdict",
+    "netns.cloud.fabric",
+    "netns.plan",
+    "netns.topology",
+)
+PURE_LIBRARIES = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "enum",
+    "ipaddress",
+    "itertools",
+    "pydantic",  # values and their validation
+    "rich",  # story: markup only, no console
+    "struct",
+    "typing",
+    "zlib",
+}
+EFFECTFUL_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__"}
+# Whose settings must never reach a verdict: the modules that judge may not see a scenario.
+JUDGES = ("tracing", "streams", "facts", "explain", "causes", "verdict")
+
+MODULES = sorted(p for top in ("emulator", "netns") for p in (ROOT / top).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_pure(module: str) -> bool:
+    return any(module == p or module.startswith(f"{p}.") for p in PURE)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: absolute imports only"
+            # `from emulator import kernel` names a module in its second half.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module: str) -> int | None:
+    parts = module.split(".")
+    known = parts[0] == "emulator" and len(parts) > 1 and parts[1] in ORDER
+    return ORDER.index(parts[1]) if known else None
+
+
+def may_import(me: str, other: str) -> bool:
+    mine, theirs = layer_of(me), layer_of(other)
+    if me.startswith("netns"):
+        return not other.startswith("emulator")
+    if other.startswith("netns"):
+        return mine is not None and mine >= ORDER.index("lab")
+    return mine is None or theirs is None or theirs <= mine
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    """Each layer imports only what stands to its left."""
+    me = name_of(path)
+    assert [other for other in imports_of(path) if not may_import(me, other)] == []
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if is_pure(name_of(p))], ids=name_of)
+def test_pure_modules_have_no_effects(path: Path) -> None:
+    """No I/O, clock, randomness or logging, by import or by built-in."""
+    tops = {other.split(".")[0] for other in imports_of(path)}
+    assert tops - PURE_LIBRARIES - {"emulator", "netns"} == set()
+    names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
+    assert names & EFFECTFUL_BUILTINS == set()
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if is_pure(name_of(p))], ids=name_of)
+def test_pure_modules_import_only_pure_ones(path: Path) -> None:
+    """Purity holds for what a pure module brings in, too."""
+    ours = {o for o in imports_of(path) if o.startswith(("emulator.", "netns."))}
+    assert {o for o in ours if not is_pure(o)} == set()
+
+
+def test_every_pure_module_named_here_exists() -> None:
+    """A module that was renamed must not slip out of the list."""
+    names = {name_of(path) for path in MODULES}
+    assert {p for p in PURE if p not in names} == set()
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_what_judges_never_sees_a_scenario(judge: str) -> None:
+    """Verdicts come from evidence: no import by which a setting could reach one."""
+    path = ROOT / "emulator" / "lab" / f"{judge}.py"
+    settings = ("emulator.lab.scenario", "emulator.lab.deployment", "emulator.core.config", "netns")
+    assert [o for o in imports_of(path) if o.startswith(settings)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_outgrows_a_reader(path: Path) -> None:
+    """About 400 lines at most."""
+    assert len(path.read_text().splitlines()) <= 420
