@@ -352,25 +352,29 @@ def doctor(form: str) -> None:
         sys.exit(CANNOT)
 
 
-def _on_terminate() -> None:
-    """SIGTERM unwinds like Ctrl-C, so that everything is cleaned up.
+def _on_interrupt() -> None:
+    """SIGINT and SIGTERM unwind the stack once, so that everything is cleaned up; a second
+    one must not stop the clean-up.
 
     Only here: pyroute2 forks helpers and ends them with SIGTERM, and a helper must die of
     it, not unwind our stack a second time.
     """
     owner = os.getpid()
 
-    def terminate(_: int, __: FrameType | None) -> NoReturn:
+    def interrupt(_: int, __: FrameType | None) -> NoReturn:
         if os.getpid() != owner:
             os._exit(128 + signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def main() -> None:
     """Entry point of the `mirrorlab` command."""
-    _on_terminate()
+    _on_interrupt()
     run_command: Callable[..., Any] = cli.main
     try:
         run_command(standalone_mode=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from emulator.lab.tracing import Sighting, Transmission
 from emulator.wire.segment import SYN
 from emulator.wire.seqnum import SeqNum
 
 _ALIGN = 16  # bytes that must agree for two streams to count as aligned again
+_MAX_SEARCHES = 256  # past that the streams have nothing in common: compare place by place
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +117,34 @@ def compare(sent: bytes, delivered: bytes, *, in_flight: int = 0) -> ByteCount:
 
     `in_flight`: how many bytes at the end of `sent` may still be on their way without
     counting as missing. Where the streams differ they are aligned again at the next place
-    _ALIGN bytes agree: bytes skipped in `sent` are missing, bytes that came before are
+    _ALIGN bytes agree: bytes skipped in `sent` are missing, bytes delivered before are
     repeated, all others altered.
     """
-    at = taken = missing = repeated = altered = 0
-    while taken < len(delivered):
+    at = taken = reached = missing = repeated = altered = searches = 0
+    while True:
         same = _common(sent, at, delivered, taken)
+        repeated += max(0, min(at + same, reached) - at)
         at, taken = at + same, taken + same
+        reached = max(reached, at)
         if taken >= len(delivered):
             break
         window = delivered[taken : taken + _ALIGN]
-        ahead = sent.find(window, at) if len(window) == _ALIGN else -1
-        behind = sent.rfind(window, 0, at) if len(window) == _ALIGN else -1
+        searches += 1
+        search = len(window) == _ALIGN and searches <= _MAX_SEARCHES
+        ahead = sent.find(window, at) if search else -1
+        behind = sent.rfind(window, 0, at) if search and ahead < 0 else -1
         if ahead >= 0:
-            missing += ahead - at
+            missing += max(0, ahead - reached)
             at = ahead
         elif behind >= 0:
-            run = _common(sent, behind, delivered, taken)
-            repeated += run
-            taken += run
+            at = behind
         else:
-            altered += 1
-            at, taken = at + 1, taken + 1
-    outstanding = max(0, len(sent) - at)
-    missing += max(0, outstanding - in_flight)
+            step = _ALIGN if searches > _MAX_SEARCHES else 1
+            here, there = sent[at : at + step], window[:step]
+            altered += sum(a != b for a, b in zip_longest(here, there) if b is not None)
+            at, taken = at + step, taken + step
+        reached = max(reached, at)
+    missing += max(0, len(sent) - reached - in_flight)
     return ByteCount(len(sent), len(delivered), missing, repeated, altered)
 
 

@@ -121,6 +121,8 @@ class Segment:
         if len(self.options) % 4 or len(self.options) > 40:
             raise SegmentError(f"{len(self.options)} bytes of options")
         tcp_length = 20 + len(self.options) + len(self.payload)
+        if 20 + tcp_length > 0xFFFF:
+            raise SegmentError("longer than an IP packet can be")
         src, dst = self.source.address.packed, self.destination.address.packed
         tcp = bytearray(
             _TCP.pack(
@@ -131,8 +133,6 @@ class Segment:
         tcp += self.options + self.payload
         pseudo = src + dst + struct.pack("!HH", PROTO_TCP, tcp_length)
         tcp[16:18] = checksum(pseudo + bytes(tcp)).to_bytes(2, "big")
-        if 20 + tcp_length > 0xFFFF:
-            raise SegmentError("longer than an IP packet can be")
         ip = bytearray(
             _IP.pack(
                 0x45, 0, 20 + tcp_length, self.identification, 0x4000,

@@ -99,7 +99,9 @@ def test_the_evidence_frames_are_what_the_text_says(finished: Finished) -> None:
 def test_captures_begin_before_the_first_packet(finished: Finished) -> None:
     """Each session's SYN is in the capture, and no capture point is nameless."""
     for port in (22, 23, 7):
-        filter_ = f"tcp.dstport == {port} && tcp.flags == 2 && frame.interface_name == \"client:eth0\""
+        filter_ = (
+            f'tcp.dstport == {port} && tcp.flags == 2 && frame.interface_name == "client:eth0"'
+        )
         assert len(tshark(finished, filter_)) == 1
     named = subprocess.run(
         ["capinfos", "-I", "-M", str(finished.folder / "run.pcapng")],

@@ -1,0 +1,60 @@
+"""Scenario files: what is read, and what is said of a file that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulator.lab.scenario_file import ScenarioError, find, load, names
+
+
+def test_every_built_in_scenario_loads_and_expects_all_its_sessions() -> None:
+    for name in names():
+        scenario = load(find(name))
+        assert scenario.name == name
+        assert set(scenario.expect) == set(scenario.sessions)
+
+
+def test_article_pairs_differ_in_the_one_factor_they_name() -> None:
+    """The experiment and its control must not differ in anything else."""
+    article, pool = (load(find(n)) for n in ("article", "article-snat-pool"))
+    assert article.virtual_server.model_copy(
+        update={"snat": "pool"}
+    ) == pool.virtual_server.model_copy(update={"snat": "pool"})
+    assert (article.cloud, article.devices, article.failover) == (
+        pool.cloud, pool.devices, pool.failover,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("title: [1", ":1:10: "),
+        ("title: x\n  bad: y\n", ":2:6: "),
+        ("title: x\ntitle: y\n", ":2:1: "),
+        ("title: x\ncloud: {propagation_delay_s: -1}\n", ":2:9: cloud.propagation_delay_s: "),
+        ("title: x\nvirtual_server:\n  pool: [backend-9]\n", ":3:10: virtual_server.pool.0: "),
+        ("title: x\nvirtual_server: {snat: pool, snat_pool: []}\n", ":1:1: scenario: virtual_server."),
+        ("title: x\nfailover:\n  how: wish\n", ":3:3: failover.how: "),
+        ("{}", ":1:1: title: "),
+        ("", ":1:1: a scenario is a mapping"),
+        ("title: x\nexpect: {ssh: LIVED}\n", ":2:10: expect.ssh: "),
+        ("\x00", ": "),
+    ],
+)
+def test_errors_name_file_line_column_and_field(text: str, where: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load(path)
+    assert f"bad.yaml{where}" in str(caught.value)
+
+
+def test_a_directory_or_binary_is_no_scenario(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ScenarioError, match=r"x\.yaml"):
+        load(path)
+    with pytest.raises(ScenarioError, match="no scenario file"):
+        find(str(tmp_path / "y.yaml"))

@@ -1,0 +1,38 @@
+"""What the host lacks is said with how to get it, and stops what cannot work."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from emulator import cli
+from netns import doctor
+
+
+def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path: None)
+    found = {check.name: check for check in doctor.missing(doctor.examine())}
+    assert found["dumpcap"].remedy == "apt install wireshark-common"
+
+
+@pytest.mark.parametrize("words", [["run", "article"], ["up"]])
+def test_a_missing_kernel_feature_is_one_clear_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = doctor.Check("NFQUEUE", False, "no such target", "modprobe xt_NFQUEUE")
+    optional = doctor.Check("TCP_REPAIR", False, "no", "another kernel", needed=False)
+    monkeypatch.setattr(cli.host, "examine", lambda: [lacking, optional])
+    monkeypatch.setattr(cli.os, "geteuid", lambda: 0)
+    done = CliRunner().invoke(cli.cli, words)
+    assert done.exit_code == cli.CANNOT
+    assert done.stderr == "mirrorlab: this host lacks NFQUEUE (modprobe xt_NFQUEUE)\n"
+    assert done.stdout == ""
+
+
+@pytest.mark.root
+def test_this_host_is_fit_and_the_probe_leaves_nothing() -> None:
+    from netns.build import labs
+
+    before = set(labs())
+    assert doctor.missing(doctor.examine()) == []
+    assert {lab for lab in set(labs()) - before if lab.startswith("probe")} == set()

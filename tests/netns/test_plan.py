@@ -1,0 +1,77 @@
+"""The world as values and its construction as a plan."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from netns.plan import AddLink, AddNamespace, AddRoute, plan, route_step, table_number
+from netns.topology import VIRTUAL_RANGE, cloud, picture
+
+WORLD = cloud("x")
+
+
+def test_no_subnet_spans_zones_and_no_address_is_used_twice() -> None:
+    zones: dict[IPv4Network, set[str]] = {}
+    for interface in WORLD.interfaces:
+        zones.setdefault(interface.subnet.network, set()).add(interface.subnet.zone)
+    assert all(len(z) == 1 for z in zones.values())
+    addresses = [i.address for i in WORLD.interfaces]
+    assert len(set(addresses)) == len(addresses)
+    assert len({i.mac for i in WORLD.interfaces}) == len(addresses)
+
+
+def test_alien_ranges_lie_outside_every_subnet() -> None:
+    """Else the VPC's local route would win and no route could move them."""
+    for (_, destination), _target in WORLD.routes.items():
+        assert not any(destination.overlaps(i.subnet.network) for i in WORLD.interfaces)
+
+
+def test_every_link_joins_two_namespaces_of_the_lab_and_none_the_host() -> None:
+    steps = plan(WORLD)
+    made = {s.namespace for s in steps if isinstance(s, AddNamespace)}
+    assert made == {WORLD.namespace(n) for n in WORLD.nodes}
+    for step in steps:
+        assert step.namespace in made
+        if isinstance(step, AddLink):
+            assert step.peer_namespace in made
+
+
+def test_interface_names_fit_the_kernels_limit() -> None:
+    for interface in WORLD.interfaces:
+        assert len(interface.name) <= 15
+        assert len(interface.router_name) <= 15
+
+
+def test_each_route_table_ends_in_silence() -> None:
+    """What no route of a VPC's table covers is dropped, not forwarded by some other table."""
+    blackholes = {s.table for s in plan(WORLD) if isinstance(s, AddRoute) and not s.name}
+    assert blackholes == {table_number(WORLD, t) for t in WORLD.route_tables}
+
+
+def test_a_whole_subnet_can_be_routed_to_a_middlebox() -> None:
+    """snat none: then no host route of that subnet may stay in the table."""
+    subnet = IPv4Network("10.0.1.0/24")
+    world = cloud("x", {("rtb-backend", subnet): "eni-bigip-a-int"})
+    table = table_number(world, "rtb-backend")
+    routes = [s for s in plan(world) if isinstance(s, AddRoute) and s.table == table]
+    inside = [r for r in routes if r.destination.subnet_of(subnet)]
+    assert inside == [route_step(world, "rtb-backend", subnet, "eni-bigip-a-int")]
+
+
+def test_steps_print_as_commands() -> None:
+    step = route_step(WORLD, "rtb-client", VIRTUAL_RANGE, "eni-bigip-b-ext")
+    assert str(step) == (
+        "ip -n ml-x-router route replace 10.99.0.0/24 via 10.0.20.11 onlink dev b-ext table 100"
+    )
+
+
+def test_a_route_to_nothing_is_a_blackhole() -> None:
+    step = route_step(WORLD, "rtb-client", VIRTUAL_RANGE, "eni-deleted")
+    assert "blackhole 10.99.0.0/24" in str(step)
+
+
+def test_the_picture_names_every_interface_and_route() -> None:
+    text = picture(WORLD)
+    for interface in WORLD.interfaces:
+        assert f"router:{interface.router_name}" in text
+    assert "rtb-client: 10.99.0.0/24 -> eni-bigip-a-ext" in text
