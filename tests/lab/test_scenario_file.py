@@ -35,7 +35,7 @@ def test_article_pairs_differ_in_the_one_factor_they_name() -> None:
         ("title: x\ntitle: y\n", ":2:1: "),
         ("title: x\ncloud: {propagation_delay_s: -1}\n", ":2:9: cloud.propagation_delay_s: "),
         ("title: x\nvirtual_server:\n  pool: [backend-9]\n", ":3:10: virtual_server.pool.0: "),
-        ("title: x\nvirtual_server: {snat: pool, snat_pool: []}\n", ":1:1: scenario: virtual_server."),
+        ("title: x\nvirtual_server: {snat: pool, snat_pool: []}\n", ":1:1: scenario: virtual_"),
         ("title: x\nfailover:\n  how: wish\n", ":3:3: failover.how: "),
         ("{}", ":1:1: title: "),
         ("", ":1:1: a scenario is a mapping"),

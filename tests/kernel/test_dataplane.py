@@ -1,0 +1,218 @@
+"""One kernel fact a test: what the device's recipes rest on."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from netfilterqueue import Packet
+
+from emulator.kernel import rules
+from emulator.kernel.conntrack import Conntrack
+from emulator.kernel.nfqueue import PacketQueue, dropped
+from emulator.kernel.rawsocket import RawSender
+from emulator.wire.mirror import FlowRecord, SnatKind
+from emulator.wire.segment import ACK, SYN, Endpoint, parse_headers, reset_for
+from netns.execute import call_in
+from tests.kernel.conftest import Small
+
+pytestmark = pytest.mark.root
+VIP = Endpoint.of("10.99.0.10:22")
+MEMBER = Endpoint.of("10.2.0.2:7")
+
+
+def record(client: Endpoint, snat: str, kind: SnatKind = SnatKind.POOL) -> FlowRecord:
+    return FlowRecord("vs", client, VIP, Endpoint.of(snat), MEMBER, kind, 300)
+
+
+@contextlib.contextmanager
+def queue(small: Small, decide: Callable[[Packet], None]) -> Iterator[None]:
+    """The device's rules and a queue whose packets `decide` judges, until the context ends."""
+    ready, stop = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        rules.apply(["ext", "int"])
+        packets = PacketQueue(rules.QUEUE, decide)
+        ready.set()
+        while not stop.is_set():
+            if select.select([packets], [], [], 0.02)[0]:
+                packets.process()
+        packets.close()
+
+    thread = small.in_thread(serve)
+    assert ready.wait(5)
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(5)
+
+
+def connect(small: Small, port: int = 40000) -> socket.socket:
+    """A client socket from 10.1.0.2:port to the VIP."""
+
+    def open_() -> socket.socket:
+        return socket.create_connection(
+            (str(VIP.address), VIP.port), timeout=5, source_address=("10.1.0.2", port)
+        )
+
+    return small.closing.enter_context(call_in(small.client, open_))
+
+
+@pytest.mark.parametrize(
+    ("snat", "kind"),
+    [
+        ("10.88.0.1:40000", SnatKind.POOL),
+        ("10.88.0.1:50000", SnatKind.POOL),
+        ("10.2.0.1:40000", SnatKind.AUTOMAP),
+        ("10.1.0.2:40000", SnatKind.NONE),
+    ],
+)
+def test_an_installed_flow_is_translated_both_ways_from_its_first_packet(
+    small: Small, snat: str, kind: SnatKind
+) -> None:
+    """Entry first, then release: the kernel rewrites this SYN and everything after it."""
+    conntrack = call_in(small.device, Conntrack)
+    client = Endpoint.of("10.1.0.2:40000")
+    installed: list[bool] = []
+
+    def decide(packet: Packet) -> None:
+        segment = parse_headers(packet.get_payload())
+        if segment.flags & (SYN | ACK) == SYN and not installed:
+            conntrack.install(record(client, snat, kind))
+            installed.append(True)
+        packet.accept()
+
+    listener = small.listen()
+    with queue(small, decide):
+        here = connect(small)
+        there, peer = listener.accept()
+        small.closing.enter_context(there)
+        assert peer == (snat.split(":")[0], int(snat.split(":")[1]))
+        for near, far in ((here, there), (there, here)):
+            near.sendall(b"x" * 5000)
+            assert receive(far, 5000) == b"x" * 5000
+    conntrack.close()
+
+
+def test_a_flow_installed_in_the_middle_goes_on(small: Small) -> None:
+    """What takeover rests on: entries removed and installed again, nobody notices."""
+    conntrack = call_in(small.device, Conntrack)
+    flow = record(Endpoint.of("10.1.0.2:40000"), "10.88.0.1:40000")
+    conntrack.install(flow)
+    listener = small.listen()
+    with queue(small, lambda packet: packet.accept()):
+        here = connect(small)
+        there, _ = listener.accept()
+        small.closing.enter_context(there)
+        here.sendall(b"before")
+        assert receive(there, 6) == b"before"
+        assert conntrack.remove(flow)
+        assert not conntrack.remove(flow)
+        conntrack.install(flow)
+        conntrack.install(flow)  # an older entry gives way
+        there.sendall(b"after")  # the server speaks first
+        assert receive(here, 5) == b"after"
+        here.sendall(b"too")
+        assert receive(there, 3) == b"too"
+    conntrack.close()
+
+
+def test_without_a_flow_nothing_passes(small: Small) -> None:
+    """Accepted but not installed: the device forwards only what it translates."""
+    small.listen()
+    with queue(small, lambda packet: packet.accept()), pytest.raises(TimeoutError):
+        call_in(small.client, lambda: socket.create_connection((str(VIP.address), 22), timeout=1.5))
+
+
+def test_a_reset_of_our_own_making_ends_the_clients_connection(small: Small) -> None:
+    """The raw RST leaves although conntrack knows no connection, and the client believes it."""
+    raw = call_in(small.device, RawSender)
+
+    def decide(packet: Packet) -> None:
+        segment = parse_headers(packet.get_payload())
+        packet.drop()
+        raw.send(reset_for(segment))
+
+    with queue(small, decide), pytest.raises(ConnectionRefusedError):
+        connect(small)
+    raw.close()
+
+
+def test_a_held_packet_goes_on_when_released(small: Small) -> None:
+    """Held in raw PREROUTING, before tracking: nothing clashes when it is let go later."""
+    conntrack = call_in(small.device, Conntrack)
+    client = Endpoint.of("10.1.0.2:40000")
+    held: list[Packet] = []
+    arrived = threading.Event()
+
+    def decide(packet: Packet) -> None:
+        if not arrived.is_set():
+            packet.retain()
+            held.append(packet)
+            arrived.set()
+        else:
+            packet.accept()
+
+    listener = small.listen()
+    with queue(small, decide):
+        opening = threading.Thread(target=lambda: connect(small), daemon=True)
+        opening.start()
+        assert arrived.wait(5)
+        conntrack.install(record(client, "10.88.0.1:40000"))
+        held.pop().accept()
+        there, _ = listener.accept()
+        small.closing.enter_context(there)
+        opening.join(5)
+    conntrack.close()
+
+
+def test_super_packets_come_whole_and_only_their_headers(small: Small) -> None:
+    """With the GSO flag the queue sees segments larger than the MTU, and 128 bytes of each."""
+    conntrack = call_in(small.device, Conntrack)
+    conntrack.install(record(Endpoint.of("10.1.0.2:40000"), "10.88.0.1:40000"))
+    sizes: list[int] = []
+    copied: list[int] = []
+
+    def decide(packet: Packet) -> None:
+        data = packet.get_payload()
+        sizes.append(int.from_bytes(data[2:4], "big"))
+        copied.append(len(data))
+        packet.accept()
+
+    listener = small.listen()
+    with queue(small, decide):
+        here = connect(small)
+        there, _ = listener.accept()
+        small.closing.enter_context(there)
+        sender = threading.Thread(target=lambda: here.sendall(b"y" * 2_000_000), daemon=True)
+        sender.start()
+        assert len(receive(there, 2_000_000)) == 2_000_000
+        sender.join(5)
+        assert call_in(small.device, dropped) == 0
+    assert max(sizes) > 1500
+    assert max(copied) <= 128
+    conntrack.close()
+
+
+def test_a_queue_nobody_reads_drops(small: Small) -> None:
+    """A dead device is silent: no listener on the queue, no bypass."""
+    call_in(small.device, lambda: rules.apply(["ext", "int"]))
+    with pytest.raises(TimeoutError):
+        call_in(small.client, lambda: socket.create_connection((str(VIP.address), 22), timeout=1.5))
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """Exactly `size` bytes, or what came until the connection's time-out."""
+    connection.settimeout(5)
+    data = bytearray()
+    while len(data) < size:
+        chunk = connection.recv(1 << 16)
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
