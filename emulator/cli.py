@@ -62,7 +62,7 @@ def need_host() -> None:
     need_root()
     lacking = host.missing(host.examine())
     if lacking:
-        what = "; ".join(f"{check.name} ({check.remedy})" for check in lacking)
+        what = "; ".join(f"{c.name}: {c.detail} (needs: {c.remedy})" for c in lacking)
         raise Fail(f"this host lacks {what}", CANNOT)
 
 

@@ -77,7 +77,9 @@ def _programs() -> list[Check]:
     found = []
     for name, package in PACKAGES.items():
         where = shutil.which(name, path=path)
-        found.append(Check(name, where is not None, where or "not found", f"apt install {package}"))
+        found.append(
+            Check(name, where is not None, where or "not found", f"the Debian package {package}")
+        )
     return found
 
 

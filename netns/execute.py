@@ -60,9 +60,9 @@ def call_in(namespace: str, function: Callable[[], T]) -> T:
     return result[0]
 
 
-# Binds every file below "$1" over its name below /etc, then runs the rest.
-_WITH_ETC = (
-    'etc=$1; shift; for file in $(cd "$etc" && find . -type f); do '
+# Calls the machine "$1", binds every file below "$2" over its name below /etc, runs the rest.
+_AS_NODE = (
+    'echo "$1" > /proc/sys/kernel/hostname; etc=$2; shift 2; for file in $(cd "$etc" && find . -type f); do '
     'mount --bind "$etc/$file" "/etc/$file" || exit 1; done; exec "$@"'
 )
 
@@ -77,7 +77,7 @@ def command_in(
     """The argv that runs `argv` in the namespace.
 
     `tree`: in a PID namespace that dies with its first process; `etc`: a folder whose
-    files stand in for those of the same name in /etc.
+    files stand in for those of the same name in /etc, the host's name being the node's.
     """
     words = ["ip", "netns", "exec", namespace]
     if tree:
@@ -85,7 +85,8 @@ def command_in(
     elif etc:
         words += ["unshare", "--mount"]
     if etc:
-        words += ["sh", "-c", _WITH_ETC, "sh", str(etc)]
+        node = namespace.split("-", 2)[-1]
+        words += ["--uts", "sh", "-c", _AS_NODE, "sh", node, str(etc)]
     return [*words, *map(str, argv)]
 
 

@@ -12,7 +12,7 @@ from netns import doctor
 def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "which", lambda name, path: None)
     found = {check.name: check for check in doctor.missing(doctor.examine())}
-    assert found["dumpcap"].remedy == "apt install wireshark-common"
+    assert found["dumpcap"].remedy == "the Debian package wireshark-common"
 
 
 @pytest.mark.parametrize("words", [["run", "article"], ["up"]])
@@ -25,7 +25,9 @@ def test_a_missing_kernel_feature_is_one_clear_line(
     monkeypatch.setattr(cli.os, "geteuid", lambda: 0)
     done = CliRunner().invoke(cli.cli, words)
     assert done.exit_code == cli.CANNOT
-    assert done.stderr == "mirrorlab: this host lacks NFQUEUE (modprobe xt_NFQUEUE)\n"
+    assert done.stderr == (
+        "mirrorlab: this host lacks NFQUEUE: no such target (needs: modprobe xt_NFQUEUE)\n"
+    )
     assert done.stdout == ""
 
 
