@@ -85,7 +85,7 @@ class Main(click.Group):
         except (LabExists, NoSuchLab, ControlError) as error:
             raise Fail(str(error), USAGE) from error
         except (LabFault, BuildError, NamespaceError) as error:
-            raise Fail(f"lab fault, the run is void: {error}", FAULT) from error
+            raise Fail(f"lab fault: {error}", FAULT) from error
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,9 +109,21 @@ def cli() -> None:
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
+
+
+def _lab_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    from emulator.lab.instance import check_id
+
+    try:
+        return check_id(value)
+    except ValueError as error:
+        raise Fail(str(error), USAGE) from error
+
+
 name_option = click.option(
-    "--name", default="lab0", show_default=True, envvar="MIRRORLAB_NAME", help="which lab"
-)
+    "--name", default="lab0", show_default=True, envvar="MIRRORLAB_NAME", help="which lab",
+    callback=_lab_name,
+)  # fmt: skip
 
 
 @cli.command()
@@ -152,7 +164,10 @@ def run(scenario: str, form: str, how: str | None, output: Path) -> None:
             else:
                 stderr.print(f"{elapsed:6.1f} s  {text}")
 
-        done = run_scenario(chosen, output, progress=progress)
+        try:
+            done = run_scenario(chosen, output, progress=progress)
+        except OSError as error:
+            raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
     if form == "json":
         click.echo(json.dumps(done.result, indent=2))
     else:
@@ -169,13 +184,9 @@ def run(scenario: str, form: str, how: str | None, output: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="print the picture and every command, do nothing")
 def up(scenario: str, name: str, dry_run: bool) -> None:
     """Build SCENARIO's world and leave it running, for use by hand."""
-    from emulator.lab.instance import Lab, check_id
+    from emulator.lab.instance import Lab, LabExists
 
     chosen = read_scenario(scenario)
-    try:
-        check_id(name)
-    except ValueError as error:
-        raise Fail(str(error), USAGE) from error
     if dry_run:
         built = world(chosen, name)
         click.echo(picture(built) + "\n\n" + "\n".join(map(str, plan(built))))
@@ -183,10 +194,12 @@ def up(scenario: str, name: str, dry_run: bool) -> None:
     need_host()
     start = time.monotonic()
     lab = Lab(name, chosen)
-    lab.create()
-    built_s = time.monotonic() - start
     try:
+        lab.create()
+        built_s = time.monotonic() - start
         lab.start()
+    except LabExists:
+        raise
     except BaseException:
         lab.destroy()
         raise
@@ -352,8 +365,11 @@ def doctor(form: str) -> None:
         sys.exit(CANNOT)
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _on_interrupt() -> None:
-    """SIGINT and SIGTERM unwind the stack once, so that everything is cleaned up; a second
+    """SIGINT, SIGTERM and SIGHUP unwind the stack once, so that everything is cleaned up; a second
     one must not stop the clean-up.
 
     Only here: pyroute2 forks helpers and ends them with SIGTERM, and a helper must die of
@@ -364,11 +380,11 @@ def _on_interrupt() -> None:
     def interrupt(_: int, __: FrameType | None) -> NoReturn:
         if os.getpid() != owner:
             os._exit(128 + signal.SIGTERM)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, interrupt)
 
 
@@ -382,7 +398,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("mirrorlab: interrupted; everything was taken down", err=True)
+        click.echo("mirrorlab: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,7 +62,8 @@ def call_in(namespace: str, function: Callable[[], T]) -> T:
 
 # Calls the machine "$1", binds every file below "$2" over its name below /etc, runs the rest.
 _AS_NODE = (
-    'echo "$1" > /proc/sys/kernel/hostname; etc=$2; shift 2; for file in $(cd "$etc" && find . -type f); do '
+    'echo "$1" > /proc/sys/kernel/hostname; etc=$2; shift 2; '
+    'for file in $(cd "$etc" && find . -type f); do '
     'mount --bind "$etc/$file" "/etc/$file" || exit 1; done; exec "$@"'
 )
 

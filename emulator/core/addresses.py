@@ -62,6 +62,8 @@ class Selector:
         if record.snat_kind is not SnatKind.AUTOMAP or not self._config.rebuild_automap:
             return record
         own = self._automap(record.member)
+        if own == record.snat.address:  # a floating self IP, or our own flow come back
+            return record
         return replace(record, snat=self._free(own, record.client, record.member, taken))
 
     def _snat(

@@ -36,6 +36,7 @@ from emulator.wire.mirror import Ack, Message
 
 RECONNECT_DELAY_S = 1.0  # statemirror.reconnect.delay
 SWEEP_INTERVAL_S = 1.0
+ACK_TIMEOUT_S = 4.0  # a peer that leaves mirror messages unacknowledged for longer is lost
 
 
 class Device:
@@ -68,7 +69,7 @@ class Device:
             case PacketQueued():
                 return self.traffic.packet_on_standby(event)
             case HeartbeatHeard(heartbeat):
-                return self._changed(self.failover.heard(heartbeat, now), now)
+                return self._heard(heartbeat, now)
             case OperatorStandby():
                 return self._changed(self.failover.operator_standby(now), now)
             case Tick():
@@ -79,8 +80,9 @@ class Device:
                 return self._channel_down(reason, now)
             case PeerMessages(messages):
                 return self._messages(messages, now)
-            case RouteAnswer(table, destination, error):
-                what = "route-refused" if error else "route-accepted"
+            case RouteAnswer(table, destination, error, changed):
+                what = "route-accepted" if changed else "route-unchanged"
+                what = "route-refused" if error else what
                 details = {"table": table, "destination": destination, "error": error}
                 return [Note(what, {k: v for k, v in details.items() if v})]
         raise AssertionError(f"unexpected event: {event!r}")
@@ -104,8 +106,19 @@ class Device:
             commands.append(ConnectChannel())
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL_S
+            if self.sender.connected and self.sender.lag(now).seconds > ACK_TIMEOUT_S:
+                commands += [CloseChannel(), *self._channel_down("the peer does not answer", now)]
             if self.active:
                 commands += self.traffic.sweep(now)
+        return commands
+
+    def _heard(self, heartbeat: Heartbeat, now: float) -> list[Command]:
+        """After a split brain has healed the routes may lead to the device that yielded: the
+        one that stays active asks for them again (the failover extension's tgrefresh)."""
+        split = self.active and self.failover.peer_active is True
+        commands = self._changed(self.failover.heard(heartbeat, now), now)
+        if split and self.active and not heartbeat.active:
+            commands += [Note("split-brain-healed"), RequestRoutes()]
         return commands
 
     def _changed(self, signal: Signal | None, now: float) -> list[Command]:

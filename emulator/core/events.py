@@ -54,11 +54,13 @@ class PeerMessages:
 
 @dataclass(frozen=True, slots=True)
 class RouteAnswer:
-    """The cloud API's answer to one route request; `error` is empty when it accepted."""
+    """The cloud API's answer for one route; `error` is empty when it accepted, `changed`
+    False when the route led here already."""
 
     table: str
     destination: str
     error: str
+    changed: bool = True
 
 
 Event = (

@@ -15,11 +15,16 @@ _OPEN = FlowState.OPEN
 def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
     """Whether `packet` (an IP packet, at least its headers) may pass at once.
 
-    Notes the flow's activity and the sender's acknowledgement on the way.
+    Notes the flow's activity and the sender's acknowledgement on the way. Never raises:
+    what is no IPv4 packet with whole headers is False, and the parser says why.
     """
-    ihl = (packet[0] & 15) * 4
+    if len(packet) < 40:
+        return False
+    ihl = packet[0] * 4 - 256  # the first byte is 0x40 + words; other versions fall outside
     side = sides.get(packet[12:20] + packet[ihl : ihl + 4])
-    if side is None or packet[9] != 6 or len(packet) < ihl + 20:
+    if side is None or packet[9] != 6:
+        return False
+    if ihl != 20 and not 20 < ihl <= min(60, len(packet) - 20):
         return False
     flow = side.flow
     if packet[ihl + 13] & _DECIDES or flow.state is not _OPEN:

@@ -54,7 +54,8 @@ class Traffic:
         if side is None:
             return self._unknown(event, now)
         if _reopens(side, segment):
-            return [*self._close(side.flow, "replaced by a new SYN"), *self._unknown(event, now)]
+            closed = self._close(side.flow, "replaced by a new SYN", now)
+            return [*closed, *self._unknown(event, now)]
         return self._known(event, side, now)
 
     def packet_on_standby(self, event: PacketQueued) -> list[Command]:
@@ -104,10 +105,10 @@ class Traffic:
         for flow in self.table.flows():
             idle = now - flow.seen
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
-                commands += self._close(flow, "closed")
+                commands += self._close(flow, "closed", now)
             elif flow.state is FlowState.OPEN and idle >= flow.record.idle_timeout_s:
                 self._count(EXPIRED)
-                commands += self._close(flow, EXPIRED)
+                commands += self._close(flow, EXPIRED, now)
                 commands += [SendSegment(s) for s in _resets(flow)]
         return commands
 
@@ -159,7 +160,7 @@ class Traffic:
         flow.packets += 1
         side.ack = event.segment.ack.value.to_bytes(4, "big")
         if flags & RST:
-            return [Release(event.packet_id), *self._close(flow, "reset by an end")]
+            return [Release(event.packet_id), *self._close(flow, "reset by an end", now)]
         if flags & FIN:
             side.fin = True
             both = flow.client_side.fin and flow.server_side.fin
@@ -167,7 +168,7 @@ class Traffic:
                 flow.state = FlowState.CLOSING
         return [Release(event.packet_id)]
 
-    def _close(self, flow: Flow, why: str) -> list[Command]:
+    def _close(self, flow: Flow, why: str, now: float) -> list[Command]:
         self.table.remove(flow)
         record = flow.record
         commands: list[Command] = [
@@ -176,7 +177,7 @@ class Traffic:
         ]
         if self._sender.connected and self._mirrored.get(record.virtual_server):
             down = FlowDown(record.client, record.virtual)
-            commands.append(SendToPeer(self._sender.send(down, flow.seen)))
+            commands.append(SendToPeer(self._sender.send(down, now)))
         return commands
 
     def _reject(self, event: PacketQueued) -> list[Command]:

@@ -146,9 +146,11 @@ class HeartbeatSocket:
             self.socket.sendto(data, self._target)
 
     def receive(self) -> bytes | None:
-        """One datagram of the peer's, or None."""
-        try:
-            data, source = self.socket.recvfrom(2048)
-        except OSError:
-            return None
-        return data if source[0] == self._target[0] else None
+        """The next datagram of the peer's, or None; a stranger's is passed over."""
+        while True:
+            try:
+                data, source = self.socket.recvfrom(2048)
+            except OSError:
+                return None
+            if source[0] == self._target[0]:
+                return data

@@ -100,6 +100,9 @@ class Shell:
             for key, mask in ready:
                 key.data(mask)
                 self._drain()
+            # What the peer has sent by now counts before its silence does: after a late
+            # wake-up its heartbeats wait in the socket.
+            self._on_heartbeat(0)
             if self._now >= self._device.next_timer():
                 self._dispatch(Tick())
         self._journal.write("stopped", {})
@@ -141,13 +144,11 @@ class Shell:
             self._dispatch(ChannelUp())
 
     def _on_heartbeat(self, _: int) -> None:
-        data = self._heartbeat.receive()
-        if data is None:
-            return
-        try:
-            self._dispatch(HeartbeatHeard(Heartbeat.parse(data)))
-        except HeartbeatError as error:
-            self._journal.write("malformed", {"reason": str(error)})
+        while (data := self._heartbeat.receive()) is not None:
+            try:
+                self._dispatch(HeartbeatHeard(Heartbeat.parse(data)))
+            except HeartbeatError as error:
+                self._journal.write("malformed", {"reason": str(error)})
 
     def _on_channel(self, mask: int) -> None:
         try:

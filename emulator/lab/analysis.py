@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emulator.lab.capture import merge
@@ -19,6 +20,8 @@ from emulator.lab.verdict import judge
 from emulator.wire import pcapng
 from netns.topology import cloud
 
+MAX_LATE_S = 1.0  # a device's timer later than this: the host disturbed us
+
 
 def analyse(
     folder: Path, scenario: Scenario, disturbance: Disturbance, mirror: MirrorState
@@ -27,30 +30,52 @@ def analyse(
     files = [p for n in cloud("x").nodes if (p := folder / f"{n}.pcapng").exists()]
     merge(files, folder / CAPTURE, comment=f"mirrorlab run of scenario {scenario.name}")
     facts = facts_of(folder / CAPTURE, read_journals(folder))
-    reasons = list(disturbance.reasons)
+    reasons = (*disturbance.reasons, *_faults(facts, scenario))
+    found = result(scenario, facts, judge(facts), replace(disturbance, reasons=reasons), mirror)
+    return _write(folder, found)
+
+
+def give_up(folder: Path, scenario: Scenario, disturbance: Disturbance, why: str) -> Result:
+    """The result of a run whose evidence cannot be read: void."""
+    reasons = (*disturbance.reasons, why)
+    nothing = gather(trace([]))
+    void = replace(disturbance, reasons=reasons)
+    return _write(folder, result(scenario, nothing, [], void, MirrorState()))
+
+
+def _write(folder: Path, found: Result) -> Result:
+    (folder / "result.json").write_text(json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def _faults(facts: Facts, scenario: Scenario) -> list[str]:
+    """What in the evidence itself says that the lab disturbed the run."""
+    found = []
     if facts.cut_frames:
-        reasons.append(f"{facts.cut_frames} frames were cut or malformed")
+        found.append(f"{facts.cut_frames} frames were cut or malformed")
     for connection in facts.connections:
         if connection.to_client.gap or connection.to_server.gap:
-            reasons.append(f"the capture misses bytes of {connection.name}")
-    missing = set(scenario.sessions) - {c.name for c in facts.connections}
-    if missing:
-        reasons.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
-    late = [r for r in facts.records_of("late") if float(str(r["seconds"])) > 1.0]
-    if late:
-        reasons.append(f"{late[0]['node']} was {late[0]['seconds']} s late")
-    final = Disturbance(
-        tuple(reasons), disturbance.queue_drops, disturbance.scheduling_lag_ms, disturbance.kernel
-    )
-    found = result(scenario, facts, judge(facts), final, mirror)
-    (folder / "result.json").write_text(json.dumps(found, indent=2) + "\n")
+            found.append(f"the capture misses bytes of {connection.name}")
+    if missing := set(scenario.sessions) - {c.name for c in facts.connections}:
+        found.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
+    for record in facts.records_of("late"):
+        if float(str(record["seconds"])) > MAX_LATE_S:
+            found.append(f"{record['node']} was {record['seconds']} s late")
+    for record in facts.records_of("install-failed", "remove-failed"):
+        found.append(f"{record['node']}: {record['what']}, {record['reason']}")
     return found
 
 
 def facts_of(capture: Path, records: Sequence[Record] = ()) -> Facts:
     """Facts from a merged capture; raises PcapngError, OSError."""
     with capture.open("rb") as source:
-        return gather(trace(pcapng.read(source)), records)
+        return gather(trace(pcapng.read(source), until_ns=_observed_until(records)), records)
+
+
+def _observed_until(records: Sequence[Record]) -> int | None:
+    """When the run stopped looking; later frames are the teardown's."""
+    times = [r["time"] for r in records if r.get("what") == "observation-ends"]
+    return int(float(str(times[0])) * 1e9) if times else None
 
 
 def read_journals(folder: Path) -> list[Record]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -31,29 +32,22 @@ _DROPPED = re.compile(r"dropped on interface '([^']+)': \d+/(\d+)")
 
 
 class Capture:
-    """dumpcap processes of one run, one per node."""
+    """dumpcap processes of one run, one per node.
 
-    def __init__(self, world: World, folder: Path) -> None:
-        self._world, self._folder = world, folder
+    They write to `scratch`, root's own, and `stop` moves the files to `folder`: dumpcap gives
+    up the right to write into other people's directories, even as root.
+    """
+
+    def __init__(self, world: World, scratch: Path, folder: Path) -> None:
+        self._world, self._scratch, self._folder = world, scratch, folder
         self._processes: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
-
-    @property
-    def files(self) -> list[Path]:
-        """One pcapng per node."""
-        return [self._folder / f"{node}.pcapng" for node in self._world.nodes]
 
     def start(self) -> None:
         """Returns once every node captures; raises LabFault."""
         for node in self._world.nodes:
-            log = self._folder / f"dumpcap-{node}.log"
-            argv: list[str | Path] = [
-                "dumpcap",
-                "-q",
-                "-B",
-                "16",
-                "-w",
-                self._folder / f"{node}.pcapng",
-            ]
+            log = self._scratch / f"dumpcap-{node}.log"
+            argv: list[str | Path] = ["dumpcap", "-q", "-B", "16"]
+            argv += ["-w", self._scratch / f"{node}.pcapng"]
             for interface in self._interfaces(node):
                 argv += self._arguments(node, interface)
             with log.open("wb") as handle:
@@ -72,24 +66,40 @@ class Capture:
                 timeout_s=_READY_S,
             )
 
+    def check(self) -> None:
+        """Raises LabFault when a capture has ended by itself."""
+        for node, (process, log) in self._processes.items():
+            if process.poll() is not None:
+                raise LabFault(f"the capture of {node} ended: {_last_line(log)}")
+
     def stop(self) -> list[str]:
         """Stop all, keeping the tail; returns what was lost, a line each."""
         if not self._processes:
             return []
         time.sleep(_TAIL_S)
+        losses = [
+            f"the capture of {node} ended early"
+            for node, (process, _) in self._processes.items()
+            if process.poll() is not None
+        ]
         for process, _ in self._processes.values():
             process.send_signal(signal.SIGINT)
-        losses = []
         for node, (process, log) in self._processes.items():
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 losses.append(f"dumpcap in {node} did not stop")
-            for name, count in _DROPPED.findall(log.read_text(errors="replace")):
-                if int(count):
-                    losses.append(f"the capture of {name} lost {count} packets")
-            log.unlink()
+            losses += [
+                f"the capture of {name} lost {count} packets"
+                for name, count in _DROPPED.findall(log.read_text(errors="replace"))
+                if int(count)
+            ]
+            if process.returncode not in (0, None):
+                losses.append(f"the capture of {node} failed: {_last_line(log)}")
+            file = self._scratch / f"{node}.pcapng"
+            if file.exists():
+                shutil.move(file, self._folder / file.name)
         self._processes.clear()
         return losses
 
@@ -108,10 +118,14 @@ class Capture:
 
 
 def _capturing(process: subprocess.Popen[bytes], log: Path) -> bool:
-    text = log.read_text(errors="replace")
     if process.poll() is not None:
-        raise LabFault(f"dumpcap ended: {text.strip().splitlines()[-1] if text else 'silently'}")
-    return "File:" in text
+        raise LabFault(f"dumpcap ended: {_last_line(log)}")
+    return "File:" in log.read_text(errors="replace")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "without a word"
 
 
 def merge(files: Iterable[Path], target: Path, *, comment: str = "") -> int:

@@ -10,6 +10,7 @@ CAUSES: dict[str, str] = {
     "no-flow-reset": "the new device knew no flow for the segment and reset the connection",
     "no-flow-dropped": "the new device knew no flow for the segment and dropped it silently",
     "old-active-answered": "the old device, no longer active, reset the connection",
+    "idle-expired": "a device had let the flow expire for want of traffic",
     "source-dest-check": "the fabric dropped it: the interface's source/destination check is on",
     "unknown": "no rule fits what was seen; a bug to file, with the capture",
 }

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emulator.lab.causes import CAUSES
-from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate, Record
+from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
 from emulator.lab.tracing import TAIL_NS, Sighting, Transmission, is_device
 
 CAPTURE = "run.pcapng"
+NO_FLOW = "No flow found for ACK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,23 @@ def _device_reset(
     connection: Connection, facts: Facts, node: str, trigger: Sighting | None
 ) -> tuple[str, str]:
     decision = facts.decision_on(trigger) if trigger else None
-    said = f' ("{decision["cause"]}")' if decision and "cause" in decision else ""
+    why = str(decision["cause"]) if decision and "cause" in decision else ""
+    said = f' ("{why}")' if why else ""
+    if why not in ("", NO_FLOW):
+        return "unknown", f"{node} reset the connection{said}."
+    if _expired(facts, node, connection):
+        return "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
     if node == connection.first_device:
-        return "old-active-answered", f"{node}, which had carried the connection, reset it{said}."
-    held = "" if _restored(facts, node, connection) is None else ", although it had been restored"
+        if trigger is not None and facts.served(node, trigger):
+            return "unknown", f"{node}, still the active device, reset the connection{said}."
+        return (
+            "old-active-answered",
+            f"{node}, which had carried the connection and was active no more, reset it{said}.",
+        )
     if not connection.carried_by(node):
         return (
             "no-flow-reset",
-            f"{node} became the active device, found no flow for the segment it received{held}, "
+            f"{node} became the active device, found no flow for the segment it received, "
             f"and reset the connection{said}.",
         )
     return "unknown", f"{node} carried the connection, then reset it{said}."
@@ -167,9 +177,12 @@ def _lost_at_old(
 ) -> tuple[str, str]:
     """Segments for the device that had carried the connection, after it stopped to."""
     node, target = ending.node, ending.last.segment.destination.address
-    if not switched and _fabric_moved_after(facts, ending.last):
+    if facts.served(node, ending.last):
+        return "unknown", f"{node} lost the segments, although it was the active device still."
+    moved = switched or connection.switch(Direction.TO_CLIENT) is not None
+    if not moved and _fabric_moved_after(facts, ending.last):
         return "unknown", f"{node} got the segments before the fabric moved, none came after."
-    if not switched:
+    if not moved:
         return (
             "route-never-moved",
             f"Until the end the fabric delivered the connection's segments to {node}, which "
@@ -177,7 +190,7 @@ def _lost_at_old(
         )
     owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
     owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
-    if str(target) in owned:
+    if switched and str(target) in owned:
         return (
             "snat-address-changed",
             f"The client's segments moved to the other device, but the server answers to "
@@ -200,14 +213,15 @@ def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
 
 def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
     point = ending.last.point.partition(":")[2]
-    rises = [
-        r
-        for r in facts.records_of("dropped")
-        if abs(float(str(r.get("time", 0))) - ending.last.time_s) < 1.0
-    ]
-    for record in rises:
+    # The counter is that of the interface the segment came in by or was to leave by.
+    target = str(ending.last.segment.destination.address)
+    places = {point} | {
+        p.name.partition(":")[2] for p in facts.points.values() if p.address == target
+    }
+    for record in facts.records_of("dropped"):
         kind, _, interface = str(record.get("counter", "")).partition("/")
-        if kind in CAUSES and (interface == point or len(rises) == 1):
+        at_once = abs(float(str(record.get("time", 0))) - ending.last.time_s) < 1.0
+        if at_once and kind in CAUSES and interface in places:
             return (
                 kind,
                 f"The fabric received the segments by {point} and dropped them; its counter "
@@ -253,12 +267,15 @@ def _how_known(connection: Connection, facts: Facts, device: str) -> str:
     return "it passed the connection's segments on with the same addresses"
 
 
-def _restored(facts: Facts, device: str, connection: Connection) -> Record | None:
+def _expired(facts: Facts, device: str, connection: Connection) -> bool:
+    """Whether the device's journal says that it let this flow expire."""
     client = str(connection.client.local)
-    for record in facts.records_of("flow-restored"):
-        if record.get("node") == device and record.get("client") == client:
-            return record
-    return None
+    return any(
+        record.get("node") == device
+        and record.get("client") == client
+        and "expired" in str(record.get("why"))
+        for record in facts.records_of("flow-closed")
+    )
 
 
 def _last_delivered(connection: Connection, *, before: int) -> list[Evidence]:

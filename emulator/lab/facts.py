@@ -18,6 +18,7 @@ from emulator.lab.streams import Stream
 from emulator.lab.tracing import (
     ROUTER,
     CapturePoint,
+    RoleReport,
     Sighting,
     Trace,
     Transmission,
@@ -27,6 +28,7 @@ from emulator.lab.tracing import (
 from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint
 from emulator.wire.seqnum import SeqNum
 
+ALIVE_NS = 3_000_000_000  # failover.nettimeoutsec: a device silent for longer counts as dead
 Record = Mapping[str, object]  # one line of a journal: time (s), node, what, details
 Pair = tuple[Endpoint, Endpoint]
 
@@ -128,8 +130,22 @@ class Facts:
     connections: list[Connection]
     points: dict[str, CapturePoint]
     records: list[Record]
+    roles: list[RoleReport]
     cut_frames: int
     end_ns: int
+
+    def served(self, device: str, sighting: Sighting) -> bool:
+        """Whether, by the heartbeats, the device was still the active one at `sighting`: it
+        had called itself active within ALIVE_NS, and no other device had since."""
+        last: RoleReport | None = None
+        for report in self.roles:
+            if report.time_ns > sighting.time_ns:
+                break
+            if report.device == device or report.active:
+                last = report
+        if last is None or last.device != device or not last.active:
+            return False
+        return sighting.time_ns - last.time_ns < ALIVE_NS
 
     def records_of(self, *what: str) -> list[Record]:
         """Journal and log lines of these kinds, in time order."""
@@ -154,7 +170,7 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     """Facts from a trace and, where there are any, from journals and logs."""
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions)]
     ordered = sorted(records, key=_time)
-    return Facts(connections, trace.points, ordered, trace.cut_frames, trace.end_ns)
+    return Facts(connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns)
 
 
 def _time(record: Record) -> float:
@@ -216,6 +232,8 @@ def _measure(connection: Connection, end_ns: int) -> Connection:
     ]
     for arrival, transmission, direction in sorted(arrivals, key=lambda a: a[0].frame):
         _receive(connection, arrival, transmission, direction)
+    for stream in (connection.to_server, connection.to_client):
+        stream.gap = stream.gap or stream.acknowledged > len(stream.delivered)
     return connection
 
 

@@ -182,6 +182,12 @@ class Lab:
         except ControlError:
             return {}
 
+    def fabric_log(self) -> list[dict[str, object]]:
+        """What the provider has accepted and carried out so far."""
+        path = self.evidence / "fabric.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
     def tmsh(self, node: str, line: str) -> str:
         """Raises ControlError."""
         return str(ask(self.socket(node), {"tmsh": line})["text"])

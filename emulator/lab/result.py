@@ -114,6 +114,7 @@ def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
     def last(records: Sequence[Record]) -> float | None:
         return max((_time(r) for r in records if _time(r) >= start), default=None)
 
+    accepted = [r for r in facts.records_of("accepted") if _time(r) >= start]
     by_other = [
         advance.arrival.time_s
         for verdict in verdicts
@@ -121,14 +122,28 @@ def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
         for advance in stream.advances
         if advance.device != verdict.connection.first_device
     ]
+    active = [r for r in facts.records_of("active") if _time(r) >= start]
     return {
         "how": triggered[0].get("how"),
+        "device": triggered[0].get("device"),
+        "new_active": active[0]["node"] if active else None,
         "triggered": start,
-        "takeover": first(facts.records_of("active")),
-        "api_accepted": last(facts.records_of("accepted")),
-        "effective": last(facts.records_of("effective")),
+        "takeover": first(active),
+        "api_accepted": last(accepted),
+        "effective": last(_carried_out(facts, accepted)),
         "first_byte": min(by_other, default=None),
     }
+
+
+def _carried_out(facts: Facts, accepted: Sequence[Record]) -> list[Record]:
+    """The `effective` records of these accepted changes, none for one still under way."""
+    keys = ("table", "destination", "target")
+    wanted = {tuple(r.get(k) for k in keys): _time(r) for r in accepted}
+    return [
+        r
+        for r in facts.records_of("effective")
+        if (key := tuple(r.get(k) for k in keys)) in wanted and _time(r) >= wanted[key]
+    ]
 
 
 def as_expected(found: Result) -> bool:

@@ -102,7 +102,9 @@ class Failover(Model):
 class Scenario(Model):
     """One experiment."""
 
-    name: str = Field("", description="taken from the file's name")
+    name: str = Field(
+        "scenario", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="the file's name"
+    )
     title: str
     description: str = ""
     claims: tuple[str, ...] = Field((), description="claims of the article it bears on")
@@ -111,7 +113,7 @@ class Scenario(Model):
     devices: Devices = Devices()
     cloud: Cloud = Cloud()
     failover: Failover | None = Field(Failover(), description="null: none takes place")
-    observe_s: Seconds = Field(
+    observe_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         4.0, description="seconds of traffic to see after it, or instead of it"
     )
     expect: dict[Session, Literal["SURVIVED", "RESET", "STALLED", "TIMED_OUT", "CLOSED"]] = Field(
@@ -120,10 +122,26 @@ class Scenario(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
-        if self.virtual_server.snat == "pool" and not self.virtual_server.snat_pool:
+        server = self.virtual_server
+        if server.snat == "pool" and not server.snat_pool:
             raise ValueError("virtual_server.snat is pool, and snat_pool is empty")
+        if not self._routed("rtb-client", server.destination):
+            raise ValueError(
+                f"virtual_server.destination {server.destination} is in no route of rtb-client"
+            )
+        for address in server.snat_pool if server.snat == "pool" else ():
+            if not self._routed("rtb-backend", address):
+                raise ValueError(f"snat_pool address {address} is in no route of rtb-backend")
+        if len(set(self.sessions)) != len(self.sessions):
+            raise ValueError("sessions names one twice")
+        if stray := set(self.expect) - set(self.sessions):
+            raise ValueError(f"expect names {', '.join(sorted(stray))}, not among the sessions")
         if not self.sessions:
             raise ValueError("sessions is empty: nothing to observe")
-        if not self.virtual_server.pool:
+        if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
         return self
+
+    def _routed(self, table: str, address: IPv4Address) -> bool:
+        routes = (r for r in self.cloud.routes if r.table == table)
+        return any(address in route.destination for route in routes)

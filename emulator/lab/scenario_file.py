@@ -54,6 +54,9 @@ def load(path: Path) -> Scenario:
     try:
         # Through JSON: pydantic shall see plain values, not YAML's annotated ones.
         plain = json.loads(json.dumps(raw, default=str))
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"{path}:1:1: {error}") from error
+    try:
         return Scenario.model_validate({"name": path.stem, **plain})
     except ValidationError as error:
         lines = [_explain(path, raw, e["loc"], e["msg"], e["type"]) for e in error.errors()]

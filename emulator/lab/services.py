@@ -39,10 +39,25 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     (etc / "nsswitch.conf").write_text(
         "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\n"
     )
+    _write_accounts(folder, etc)
     (etc / "ssh" / "ssh_config").write_text(
         f"Host *\n  User root\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n"
         "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
     )
+
+
+def _write_accounts(folder: Path, etc: Path) -> None:
+    """root with an empty home and no password: sshd refuses a locked account, and a start-up
+    file of the host's root must not put its words into a session."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    lines = Path("/etc/passwd").read_text().splitlines()
+    others = [line for line in lines if not line.startswith("root:")]
+    shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
+    (etc / "passwd").write_text("\n".join([f"root:x:0:0:root:{home}:{shell}", *others]) + "\n")
+    shadow = etc / "shadow"
+    shadow.touch(mode=0o600)
+    shadow.write_text("root:*:19000:0:99999:7:::\n")
 
 
 def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:

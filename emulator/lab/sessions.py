@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from emulator.lab.instance import Lab
@@ -66,6 +65,14 @@ class Sessions:
             _received(log.read()) >= lines * LINE_BYTES[name] for name, log in self._logs.items()
         )
 
+    def failed_to_open(self) -> list[str]:
+        """Processes that ended without a word in their log: a fault of ours."""
+        return [
+            name
+            for name, process in zip(self._logs, self._processes, strict=False)
+            if process.poll() not in (None, 0)
+        ]
+
     def ended(self) -> list[str]:
         """Sessions whose program has come to an end, with its reason."""
         found = []
@@ -75,14 +82,18 @@ class Sessions:
                     found.append(f"{name}: {entry['reason']}")
         return found
 
-    def settled(self, since: float, lived_s: float) -> list[str]:
-        """Newly settled sessions, a line each: ended, or still echoing `lived_s` after they
-        had first come back. `since`: wall-clock seconds of the failover."""
+    def settled(self, routes_effective: float | None, lived_s: float) -> list[str]:
+        """Newly settled sessions, a line each: ended, or living on.
+
+        `routes_effective`: wall-clock seconds since when the fabric is as it will stay; a
+        session lives on when bytes it wrote after that have come back, and still do
+        `lived_s` later. None: not yet, then only ends count.
+        """
         news = []
         for name, log in self._logs.items():
             if name in self._settled:
                 continue
-            text = _settled(log.read(), since, lived_s)
+            text = _settled(log.read(), routes_effective, lived_s)
             if text:
                 self._settled[name] = text
                 news.append(f"{name} {text}")
@@ -107,25 +118,22 @@ def _received(entries: list[dict[str, object]]) -> int:
     return int(str(counts[-1])) if counts else 0
 
 
-def _settled(entries: list[dict[str, object]], since: float, lived_s: float) -> str:
+def _settled(
+    entries: list[dict[str, object]], routes_effective: float | None, lived_s: float
+) -> str:
     """ "ended: ..." or "lives on", or nothing while it is open."""
     for entry in entries:
         if entry["what"] == "ended":
             return f"ended: {entry['reason']}"
-    # Echoes that come just after the trigger may have been under way: a gap must have passed.
-    times = [
-        float(str(after["time"]))
-        for before, after in pairwise(entries)
-        if after["what"] == "progress"
-        and before["what"] == "progress"
-        and after["received"] != before["received"]
-        and float(str(after["time"])) > since
+    if routes_effective is None:
+        return ""
+    progress = [
+        (float(str(e["time"])), int(str(e["sent"])), int(str(e["received"])))
+        for e in entries
+        if e["what"] == "progress"
     ]
-    gaps = [
-        after
-        for before, after in pairwise([since, *times])
-        if after - before > 1.0 or after - since > 2 * lived_s
-    ]
-    if gaps and times[-1] - gaps[0] >= lived_s:
-        return "lives on"
-    return ""
+    written_before = max(
+        (sent for time, sent, _ in progress if time <= routes_effective), default=0
+    )
+    echoes = [time for time, _, received in progress if received > written_before]
+    return "lives on" if echoes and echoes[-1] - echoes[0] >= lived_s else ""

@@ -30,10 +30,11 @@ _HOW = {
 
 def story(result: dict[str, Any], folder: str) -> str:
     """What happened to each session, why, and where to look."""
-    lines = [f"[bold]{escape(result['title'])}[/bold]  ({result['scenario']})", ""]
+    lines = [f"[bold]{escape(result['title'])}[/bold]  ({escape(result['scenario'])})", ""]
     if result["void"]:
         lines += [
-            f"[bold red]VOID[/bold red]: the lab itself disturbed this run ({result['void']}).",
+            "[bold red]VOID[/bold red]: the lab itself disturbed this run: "
+            f"{escape(result['void'])}.",
             "No network result follows from it.",
             "",
         ]
@@ -50,12 +51,13 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
     if failover is None:
         return ["No failover took place."]
     start = failover["triggered"]
-    lines = [f"At 0.0 s the active device bigip-a {_HOW.get(failover['how'], 'failed')}."]
+    device, other = failover["device"], failover["new_active"] or "the other device"
+    lines = [f"At 0.0 s the active device {device} {_HOW.get(failover['how'], 'failed')}."]
     for key, text in (
-        ("takeover", "bigip-b became active"),
+        ("takeover", f"{other} became active"),
         ("api_accepted", "the cloud accepted the last route change"),
         ("effective", "the last route change took effect"),
-        ("first_byte", "the first byte passed by bigip-b"),
+        ("first_byte", f"the first byte passed by {other}"),
     ):
         if failover[key] is not None:
             lines.append(f"  {failover[key] - start:+8.3f} s  {text}")

@@ -10,19 +10,21 @@ of its own and is a transmission of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zlib import crc32
 
 from emulator.wire import pcapng
+from emulator.wire.heartbeat import Heartbeat, HeartbeatError
 from emulator.wire.segment import Segment, SegmentError
 
 ROUTER = "router"
 DEVICE_PREFIX = "bigip-"
 # Captures of different nodes do not end at the same instant: in the last moment a sighting
 # may be missing at one of them, and its absence proves nothing.
-TAIL_NS = 100_000_000
+TAIL_NS = 500_000_000
 _ETHERTYPE_IPV4 = b"\x08\x00"
-_PROTO_TCP = 6
+_PROTO_TCP, _PROTO_UDP = b"\x06", b"\x11"
+_HEARTBEAT_PORT = (1026).to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,25 @@ class CapturePoint:
     peer: str
 
 
+@dataclass(frozen=True, slots=True)
+class RoleReport:
+    """A heartbeat: what a device said of itself, and when it said so."""
+
+    time_ns: int
+    device: str
+    active: bool
+
+
 @dataclass(slots=True)
 class Trace:
-    """Everything TCP that was captured: transmissions in the order they were first seen."""
+    """Everything that was captured and matters: transmissions in the order they were first
+    seen, and the devices' heartbeats."""
 
-    points: dict[str, CapturePoint]
-    transmissions: list[Transmission]
-    cut_frames: int
-    end_ns: int
+    points: dict[str, CapturePoint] = field(default_factory=dict)
+    transmissions: list[Transmission] = field(default_factory=list)
+    roles: list[RoleReport] = field(default_factory=list)
+    cut_frames: int = 0
+    end_ns: int = 0
 
 
 def is_device(node: str) -> bool:
@@ -102,35 +115,58 @@ def is_end(node: str) -> bool:
     return node != ROUTER and not is_device(node)
 
 
-def trace(frames: Iterable[pcapng.Frame]) -> Trace:
-    """Build the trace of a merged capture, frames in time order."""
-    points: dict[str, CapturePoint] = {}
+def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Trace:
+    """Build the trace of a merged capture, frames in time order.
+
+    `until_ns`: when the observation ended; what was captured later is no evidence.
+    """
+    found = Trace()
     open_: dict[tuple[object, ...], tuple[Transmission, set[tuple[str, bool]]]] = {}
-    transmissions: list[Transmission] = []
-    cut = end_ns = 0
     for number, frame in enumerate(frames, 1):
-        end_ns = max(end_ns, frame.time_ns)
-        point = points.get(frame.interface.name)
+        if until_ns is not None and frame.time_ns > until_ns:
+            continue
+        found.end_ns = max(found.end_ns, frame.time_ns)
+        point = found.points.get(frame.interface.name)
         if point is None:
-            point = points[frame.interface.name] = _point(frame.interface)
-        if frame.data[12:14] != _ETHERTYPE_IPV4 or frame.data[23:24] != bytes((_PROTO_TCP,)):
+            point = found.points[frame.interface.name] = _point(frame.interface)
+        if frame.data[12:14] != _ETHERTYPE_IPV4:
+            continue
+        outgoing = frame.data[6:12] == point.mac
+        if frame.data[23:24] == _PROTO_UDP and outgoing:
+            found.roles += _role(frame)
+        if frame.data[23:24] != _PROTO_TCP:
             continue
         try:
             segment = Segment.parse(frame.data[14:])
         except SegmentError:
-            cut += 1
+            found.cut_frames += 1
             continue
-        outgoing = frame.data[6:12] == point.mac
         sighting = Sighting(number, frame.time_ns, point.name, outgoing, segment)
         identity = _identity(segment)
         place = (point.name, outgoing)
-        found = open_.get(identity)
-        if found is None or place in found[1]:
-            found = open_[identity] = (Transmission([]), set())
-            transmissions.append(found[0])
-        found[0].sightings.append(sighting)
-        found[1].add(place)
-    return Trace(points, transmissions, cut, end_ns)
+        way = open_.get(identity)
+        if way is None or place in way[1]:
+            way = open_[identity] = (Transmission([]), set())
+            found.transmissions.append(way[0])
+        way[0].sightings.append(sighting)
+        way[1].add(place)
+    if until_ns is not None:
+        found.end_ns = until_ns
+    return found
+
+
+def _role(frame: pcapng.Frame) -> list[RoleReport]:
+    """The heartbeat in an outgoing UDP frame, if it is one."""
+    start = 14 + (frame.data[14] & 15) * 4
+    if frame.data[start + 2 : start + 4] != _HEARTBEAT_PORT:
+        return []
+    try:
+        heartbeat = Heartbeat.parse(frame.data[start + 8 :])
+    except HeartbeatError:
+        return []
+    if frame.interface.name.partition(":")[0] != heartbeat.device:
+        return []  # the fabric's sighting of the same datagram
+    return [RoleReport(frame.time_ns, heartbeat.device, heartbeat.active)]
 
 
 def _identity(segment: Segment) -> tuple[object, ...]:

@@ -74,6 +74,7 @@ class Fabric:
         table_delay_s: Mapping[str, float] | None = None,
     ) -> None:
         self.routes = dict(world.routes)
+        self.accepted = dict(world.routes)  # what the API shows: it knows before the fabric
         self._world = world
         self._delay_s = propagation_delay_s
         self._table_delay_s = dict(table_delay_s or {})
@@ -98,6 +99,7 @@ class Fabric:
                 "Use CreateRoute instead.",
             )
         change = ReplaceRoute(table, network, self._interface(target).id)
+        self.accepted[table, network] = change.target
         return self._accept(change, now, self._table_delay_s.get(table, self._delay_s))
 
     def set_source_dest_check(self, target: str, enabled: bool, now: float) -> Pending:

@@ -120,7 +120,7 @@ class Provider:
             rows = "".join(
                 f"<item><destinationCidrBlock>{destination}</destinationCidrBlock>"
                 f"<networkInterfaceId>{target}</networkInterfaceId><state>active</state></item>"
-                for (owner, destination), target in self._fabric.routes.items()
+                for (owner, destination), target in self._fabric.accepted.items()
                 if owner == table
             )
             items += f"<item><routeTableId>{table}</routeTableId><routeSet>{rows}</routeSet></item>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from emulator.lab.analysis import facts_of
-from emulator.lab.instance import Lab
+from emulator.lab.instance import Lab, all_labs
 from emulator.lab.runner import run_scenario
 from emulator.lab.scenario import Scenario
 from emulator.lab.scenario_file import find, load
 from emulator.lab.verdict import judge
+from netns.build import processes
 from netns.execute import call_in, run
 
 pytestmark = pytest.mark.e2e
@@ -85,3 +87,28 @@ def test_a_lying_scenario_does_not_sway_the_verdict(tmp_path: Path) -> None:
     [verdict] = judge(facts_of(done.folder / "run.pcapng"))
     assert (verdict.outcome, verdict.cause.id) == ("STALLED", "snat-address-changed")
     assert done.result["connections"][0]["expected"] == "SURVIVED"  # type: ignore[index]
+
+
+def kill_a_capture(lab: Lab) -> None:
+    """The backend's dumpcap dies: what it would have seen is not known."""
+    for pid in processes([lab.world.namespace("backend-1")]):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "dumpcap":
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_the_fabric(lab: Lab) -> None:
+    os.kill(int((lab.folder / "fabric.pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(kill_a_capture, "the capture of backend-1"), (kill_the_fabric, "fabric ended")],
+)
+def test_a_lab_fault_voids_the_run(
+    fault: Callable[[Lab], None], words: str, tmp_path: Path
+) -> None:
+    """Never a network result, always a result.json that says why, and nothing left behind."""
+    done = run_scenario(snat_pool(), tmp_path, behind=fault)
+    assert words in str(done.result["void"])
+    assert json.loads((done.folder / "result.json").read_text()) == done.result
+    assert done.folder.name.rsplit("-", 1)[1] not in all_labs()

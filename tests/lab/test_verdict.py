@@ -141,10 +141,65 @@ def test_the_devices_own_words_are_quoted_where_there_is_a_journal() -> None:
 
 
 def test_a_reset_by_the_old_device() -> None:
+    """Its own heartbeat said that it stands by."""
     talk = opened()
+    talk.heartbeat("a", active=True)
+    talk.heartbeat("a", active=False)
     talk.client("pwd\n", "a", until="bigip-a:ext")
     talk.device_resets("a")
     assert found(talk) == ("RESET", "old-active-answered")
+
+
+def test_a_reset_by_the_device_that_is_still_active_is_no_failovers_doing() -> None:
+    talk = opened()
+    talk.heartbeat("a", active=True)
+    talk.client("pwd\n", "a", until="bigip-a:ext")
+    talk.device_resets("a")
+    assert found(talk) == ("RESET", "unknown")
+
+
+def test_segments_lost_in_the_device_that_is_still_active_are_not_the_routes_doing() -> None:
+    talk = opened()
+    talk.client("pwd\n", "a", until="bigip-a:ext")
+    talk.wait(4)
+    talk.heartbeat("a", active=True)
+    talk.client("pwd\n", "a", until="bigip-a:ext", again=True)
+    last_frame(talk)
+    assert found(talk) == ("STALLED", "unknown")
+
+
+def test_a_dead_devices_last_heartbeat_does_not_speak_for_it() -> None:
+    """Power off: it had called itself active, long ago, and the other one does now."""
+    talk = opened()
+    talk.heartbeat("a", active=True)
+    talk.client("pwd\n", "a", until="bigip-a:ext")
+    talk.wait(3)
+    talk.heartbeat("b", active=True)
+    talk.client("pwd\n", "a", until="bigip-a:ext", again=True)
+    last_frame(talk)
+    assert found(talk) == ("STALLED", "route-never-moved")
+
+
+def test_a_flow_that_had_expired_is_named_so() -> None:
+    """The journal of the device that reset says why it knew the flow no more."""
+    talk = opened()
+    talk.client("pwd\n", "b", until="bigip-b:ext")
+    talk.device_resets("b")
+    line: Record = {
+        "time": talk.now / 1e9 - 1, "node": "bigip-b", "what": "flow-closed",
+        "client": "10.0.1.10:40000", "why": "Flow expired (sweeper)",
+    }  # fmt: skip
+    assert found(talk, line) == ("RESET", "idle-expired")
+
+
+def test_what_comes_after_the_observation_is_no_evidence() -> None:
+    """Teardown kills the programs: its resets are nobody's result."""
+    talk = opened()
+    end = talk.now
+    talk.client("pwd\n", "b")
+    talk.device_resets("b")
+    [judged] = judge(gather(trace(talk.frames, until_ns=end)))
+    assert judged.outcome == "SURVIVED"
 
 
 def test_segments_the_new_device_swallows() -> None:
@@ -170,7 +225,7 @@ def last_frame(talk: Conversation) -> float:
     """Seconds; and a frame of no connection, so that the capture goes on a little."""
     at = talk.frames[-1].time_ns / 1e9
     other = Conversation()
-    other.now = talk.now + 200_000_000
+    other.now = talk.now + 600_000_000
     other.client("other", "a", until="client:eth0")
     talk.frames += other.frames
     return at

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emulator.wire import pcapng
+from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.segment import ACK, FIN, PSH, RST, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 
@@ -30,6 +31,8 @@ _ADDRESSES = {
     "bigip-a:int": "10.0.11.11",
     "bigip-b:ext": "10.0.20.11",
     "bigip-b:int": "10.0.21.11",
+    "bigip-a:ha": "10.0.12.11",
+    "bigip-b:ha": "10.0.22.11",
 }
 _LINKS = {
     "router:client-eth0": "client:eth0",
@@ -113,6 +116,17 @@ class Conversation:
         """The device itself answers the client."""
         path = hops("server", via)[4:]
         self._send(Segment(VIP, CLIENT, self.server_next, SeqNum(0), RST), path, VIP, CLIENT)
+
+    def heartbeat(self, device: str, *, active: bool) -> None:
+        """What a device says of itself on the HA network; only its own frame."""
+        self.now += MS
+        point = POINTS[f"bigip-{device}:ha"]
+        said = Heartbeat(f"bigip-{device}", active, False, 0, 1).emit()
+        udp = b"\x04\x02\x04\x02" + (8 + len(said)).to_bytes(2, "big") + bytes(2) + said
+        ip = b"\x45\0" + (20 + len(udp)).to_bytes(2, "big") + bytes(4) + b"\x40\x11" + bytes(10)
+        mac = bytes.fromhex(point.description[4:21].replace(":", ""))
+        data = bytes(6) + mac + b"\x08\x00" + ip + udp
+        self.frames.append(pcapng.Frame(point, self.now, data, len(data)))
 
     def _client(self, data: bytes, flags: int, via: str, **options: object) -> None:
         again = bool(options.pop("again", False))

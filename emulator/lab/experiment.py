@@ -1,0 +1,192 @@
+"""What happens between a world's rise and its fall: sessions, the failover, the watch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from emulator.kernel.nfqueue import dropped
+from emulator.lab.capture import Capture
+from emulator.lab.deployment import DEVICES
+from emulator.lab.faults import trigger
+from emulator.lab.instance import Lab
+from emulator.lab.result import MirrorState
+from emulator.lab.scenario import How
+from emulator.lab.sessions import Sessions
+from emulator.lab.wait import LabFault, wait_until
+from netns.execute import NamespaceError, call_in
+
+OPEN_S = 20.0
+MIN_LINES = 5  # exchanged by every session before anything is done to it
+
+Progress = Callable[[str], None]
+Behind = Callable[[Lab], None]
+
+
+class Experiment:
+    """One experiment. `run` once, then `stop`, whatever happened."""
+
+    def __init__(self, lab: Lab, folder: Path, progress: Progress, behind: Behind | None) -> None:
+        self._lab, self._folder = lab, folder
+        self._progress, self._behind = progress, behind
+        self._scenario = lab.scenario
+        self._capture = Capture(lab.world, lab.folder, folder)
+        self._sessions = Sessions(lab, folder)
+        self._journal = (folder / "lab.jsonl").open("a", buffering=1)
+        self._drops: dict[str, int] = {}
+        self.losses: list[str] = []
+        self.mirror = MirrorState()
+
+    @property
+    def queue_drops(self) -> int:
+        """Packets the devices' queues lost."""
+        return sum(self._drops.values())
+
+    def run(self) -> None:
+        """The whole experiment; raises LabFault."""
+        self._progress("building the world")
+        self._lab.create()
+        self._capture.start()
+        self._progress("starting fabric, servers and devices")
+        self._lab.start()
+        self._progress(f"opening {', '.join(self._scenario.sessions)}")
+        self._open_sessions()
+        failover = self._scenario.failover
+        if failover is None:
+            self._progress("no failover: watching steady traffic")
+            self._steady(self._scenario.observe_s)
+            self._look()
+        else:
+            self._progress("steady traffic")
+            self._steady(failover.after_s)
+            self._look()
+            self._fail_over(failover.how)
+        self._note("observation-ends")
+        self._count_drops()
+        self._check()
+
+    def stop(self) -> None:
+        """End the captures first: what teardown does is no evidence."""
+        self.losses += self._capture.stop()
+        self._sessions.stop()
+        self._journal.close()
+
+    def _check(self) -> None:
+        self._lab.check_processes()
+        self._capture.check()
+
+    def _open_sessions(self) -> None:
+        self._sessions.start()
+
+        def conversing() -> bool:
+            self._check()
+            if failed := self._sessions.ended() or self._sessions.failed_to_open():
+                raise LabFault(f"a session did not open: {failed[0]}")
+            return self._sessions.conversing(MIN_LINES)
+
+        wait_until("every session to converse", conversing, timeout_s=OPEN_S)
+        if self._scenario.virtual_server.mirroring:
+            flows = len(self._scenario.sessions)
+            wait_until(
+                "the standby to hold every flow",
+                lambda: _count(self._lab.status(DEVICES[1]), "mirrored_flows") >= flows,
+                timeout_s=OPEN_S,
+            )
+
+    def _steady(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+
+        def over() -> bool:
+            self._check()
+            if ended := self._sessions.ended():
+                raise LabFault(f"{ended[0]}, before anything was done to it")
+            return time.monotonic() >= deadline
+
+        wait_until("the end of steady traffic", over, timeout_s=seconds + 10)
+
+    def _look(self) -> None:
+        """The active device's state, while it can still be asked."""
+        state = self._lab.status(DEVICES[0])
+        lag = state.get("mirror_lag")
+        octets = lag.get("bytes", 0) if isinstance(lag, dict) else 0
+        self.mirror = MirrorState(_count(state, "mirrored_flows"), int(octets))
+        self._count_drops()  # a device that dies takes its counters along
+
+    def _fail_over(self, how: How) -> None:
+        if self._behind is not None:
+            self._behind(self._lab)
+        self._progress(f"failover: {how.value} of {DEVICES[0]}")
+        triggered = time.time()
+        self._note("failover-triggered", how=how.value, device=DEVICES[0])
+        trigger(self._lab, DEVICES[0], how)
+        self._watch(triggered, self._deadline_s(how))
+
+    def _deadline_s(self, how: How) -> float:
+        """How long to watch. It grows with the outage: a sender's next retransmission comes
+        up to as long again after the path is back (RTO doubling, RFC 6298)."""
+        devices, cloud = self._scenario.devices, self._scenario.cloud
+        detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
+        delay = max([cloud.propagation_delay_s, *cloud.table_delay_s.values()])
+        return 2 * (detection + delay) + 4 + self._scenario.observe_s
+
+    def _watch(self, triggered: float, deadline_s: float) -> None:
+        """Until every session has ended or lives on with the new routes, or the deadline."""
+
+        def settled() -> bool:
+            self._check()
+            effective = self._routes_effective(triggered)
+            for news in self._sessions.settled(effective, self._scenario.observe_s):
+                self._progress(news)
+            return self._sessions.all_settled
+
+        with contextlib.suppress(_Unsettled):
+            _wait_settled(settled, deadline_s)
+
+    def _routes_effective(self, since: float) -> float | None:
+        """When the last of the route changes the cloud accepted since then took effect; None
+        while one is outstanding or none has been accepted."""
+        moving = sum(route.move for route in self._scenario.cloud.routes)
+        accepted = effective = 0
+        last = since
+        for record in self._lab.fabric_log():
+            if float(str(record["time"])) >= since:
+                accepted += record["what"] == "accepted"
+                if record["what"] == "effective" and accepted:
+                    effective += 1
+                    last = float(str(record["time"]))
+        return last if effective >= moving else None
+
+    def _count_drops(self) -> None:
+        for node in DEVICES:
+            with contextlib.suppress(NamespaceError):
+                drops = call_in(self._lab.world.namespace(node), dropped)
+                if drops > self._drops.get(node, 0):
+                    self.losses.append(f"NFQUEUE of {node} lost {drops} packets")
+                    self._drops[node] = drops
+
+    def _note(self, what: str, **details: object) -> None:
+        line = {"time": round(time.time(), 6), "node": "lab", "what": what, **details}
+        self._journal.write(json.dumps(line) + "\n")
+
+
+class _Unsettled(Exception):
+    """The deadline came first. No fault: it is what STALLED means."""
+
+
+def _wait_settled(settled: Callable[[], bool], deadline_s: float) -> None:
+    deadline = time.monotonic() + deadline_s
+
+    def over() -> bool:
+        if time.monotonic() > deadline:
+            raise _Unsettled
+        return settled()
+
+    wait_until("the sessions to settle", over, timeout_s=deadline_s + 60, interval_s=0.1)
+
+
+def _count(state: dict[str, object], key: str) -> int:
+    value = state.get(key, 0)
+    return value if isinstance(value, int) else 0
