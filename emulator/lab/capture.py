@@ -133,14 +133,13 @@ def merge(files: Iterable[Path], target: Path, *, comment: str = "") -> int:
 
     Raises PcapngError, OSError.
     """
-    points: dict[pcapng.Interface, int] = {}
+    described: list[pcapng.Interface] = []
     frames = []
     for path in files:
         with path.open("rb") as source:
-            frames.append(sorted(pcapng.read(source), key=lambda frame: frame.time_ns))
-    for file_frames in frames:
-        for frame in file_frames:
-            points.setdefault(frame.interface, len(points))
+            found = pcapng.read(source, points=described)
+            frames.append(sorted(found, key=lambda frame: frame.time_ns))
+    points = {point: number for number, point in enumerate(dict.fromkeys(described))}
     count = 0
     with target.open("wb") as out:
         out.write(pcapng.section("mirrorlab", comment))

@@ -49,8 +49,11 @@ class Frame:
     original_length: int
 
 
-def read(source: Source) -> Iterator[Frame]:
-    """Yield the frames of a pcapng stream; PcapngError on a malformed or cut block."""
+def read(source: Source, *, points: list[Interface] | None = None) -> Iterator[Frame]:
+    """Yield the frames of a pcapng stream; PcapngError on a malformed or cut block.
+
+    Every interface the stream describes is added to `points`, frames or none.
+    """
     order, offset = "<", 0
     interfaces: list[Interface] = []
     while head := source.read(8):
@@ -71,6 +74,8 @@ def read(source: Source) -> Iterator[Frame]:
             body = _rest(source, length, 8, offset)
         if kind == _IDB:
             interfaces.append(_interface(body, order, offset))
+            if points is not None:
+                points.append(interfaces[-1])
         elif kind == _EPB:
             yield _frame(body, order, interfaces, offset)
         offset += length
