@@ -1,0 +1,42 @@
+"""What a device does once a disturbance is over."""
+
+from __future__ import annotations
+
+from emulator.core.commands import CloseChannel, InstallFlow, Release, RequestRoutes
+from emulator.core.device import ACK_TIMEOUT_S, Device
+from emulator.core.events import ChannelUp, HeartbeatHeard, PacketQueued, Tick
+from emulator.wire.heartbeat import Heartbeat
+from tests.support.pair import A, B, config
+from tests.support.segments import syn
+
+
+def heard(*, active: bool) -> HeartbeatHeard:
+    return HeartbeatHeard(Heartbeat(B, active, False, 1, 1))
+
+
+def active() -> Device:
+    device = Device(config(A), 0.0)
+    device.handle(heard(active=False), 0.1)
+    assert device.active
+    return device
+
+
+def test_after_a_split_brain_the_device_that_stays_active_asks_for_the_routes_again() -> None:
+    """The one that yielded may have taken them."""
+    device = active()
+    assert RequestRoutes() not in device.handle(heard(active=True), 1.0)
+    assert RequestRoutes() in device.handle(heard(active=False), 1.5)
+    assert RequestRoutes() not in device.handle(heard(active=False), 2.0)
+
+
+def test_a_peer_that_leaves_mirror_messages_unanswered_is_given_up() -> None:
+    """Its kernel may go on acknowledging: the packet that waits for it is let go all the same."""
+    device = active()
+    device.handle(ChannelUp(), 0.2)
+    held = device.handle(PacketQueued(7, "ext", syn()), 0.3)
+    assert Release(7) not in held
+    assert Release(7) not in device.handle(Tick(), 0.3 + ACK_TIMEOUT_S - 0.2)
+    commands = device.handle(Tick(), 0.3 + ACK_TIMEOUT_S + 1.1)
+    kinds = [type(command) for command in commands]
+    assert CloseChannel in kinds
+    assert kinds.index(InstallFlow) < kinds.index(Release)

@@ -1,0 +1,179 @@
+"""Mirror messages: fixed bytes, inverse functions, a stream cut anywhere, nonsense."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.wire.mirror import (
+    MAX_BODY,
+    Ack,
+    Decoder,
+    FlowDown,
+    FlowRecord,
+    FlowUp,
+    Hello,
+    Message,
+    MirrorError,
+    ResyncEnd,
+    ResyncStart,
+    SnatKind,
+)
+from emulator.wire.segment import Endpoint
+from tests.support.segments import (
+    CLIENT,
+    VIRTUAL,
+    endpoints,
+    examples,
+    mutated,
+    names,
+    record,
+    records,
+)
+
+FLOW_UP_BYTES = bytes.fromhex(
+    "4d4c 01 04 0024 0000 00000007"  # "ML", version 1, FLOW-UP, 36 bytes, message 7
+    "c633640a 9c40  0a63000a 0016"  # client and virtual server
+    "0a00020b 9c40  0a001e15 0016"  # SNAT address and member
+    "01 0000012c 06"  # automap, idle timeout 300 s, a name of 6 bytes
+    "76735f737368"
+)
+ACK_BYTES = bytes.fromhex("4d4c 01 06 0000 0000 01020304")
+
+FIXED = [
+    (Message(7, FlowUp(record())), FLOW_UP_BYTES),
+    (Message(0, Ack(0x01020304)), ACK_BYTES),
+    (
+        Message(1, Hello("bigip-a", "tg", True)),
+        bytes.fromhex("4d4c 01 01 000c 0000 00000001 01 07 02") + b"bigip-atg",
+    ),
+    (Message(2, ResyncStart()), bytes.fromhex("4d4c 01 02 0000 0000 00000002")),
+    (Message(3, ResyncEnd()), bytes.fromhex("4d4c 01 03 0000 0000 00000003")),
+    (
+        Message(9, FlowDown(CLIENT, VIRTUAL)),
+        bytes.fromhex("4d4c 01 05 000c 0000 00000009 c633640a 9c40 0a63000a 0016"),
+    ),
+]
+
+numbers = st.integers(0, 0xFFFFFFFF)
+bodies = st.one_of(
+    st.builds(Hello, names, names, st.booleans()),
+    st.just(ResyncStart()),
+    st.just(ResyncEnd()),
+    st.builds(FlowUp, records),
+    st.builds(FlowDown, endpoints, endpoints),
+)
+messages = st.one_of(
+    st.builds(Message, numbers, bodies), st.builds(lambda n: Message(0, Ack(n)), numbers)
+)
+
+
+@pytest.mark.parametrize(("message", "data"), FIXED, ids=lambda v: type(v).__name__)
+def test_fixed_bytes(message, data):
+    assert message.emit() == data
+    assert Decoder().feed(data) == [message]
+
+
+@given(records)
+@examples(100)
+def test_a_flow_record_survives(flow_record):
+    assert FlowRecord.parse(flow_record.emit()) == flow_record
+
+
+@given(st.lists(messages, max_size=6), st.data())
+@examples(150)
+def test_a_stream_cut_anywhere_gives_the_messages_sent(sent, data):
+    """In order, none twice, and each as soon as its last byte is there."""
+    stream = b"".join(message.emit() for message in sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    decoder, got, complete = Decoder(), [], 0
+    ends = [len(b"".join(m.emit() for m in sent[: n + 1])) for n in range(len(sent))]
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        got += decoder.feed(stream[start:end])
+        complete = sum(e <= end for e in ends)
+        assert got == sent[:complete]
+    assert got == sent
+
+
+def test_one_byte_at_a_time():
+    decoder = Decoder()
+    pieces = [decoder.feed(FLOW_UP_BYTES[i : i + 1]) for i in range(len(FLOW_UP_BYTES))]
+    assert pieces == [[]] * 47 + [[Message(7, FlowUp(record()))]]
+
+
+@given(st.one_of(st.binary(max_size=80), mutated(st.lists(messages, max_size=3).map(
+    lambda sent: b"".join(m.emit() for m in sent)))))  # fmt: skip
+@examples(400)
+def test_nonsense_is_a_mirror_error_or_messages(data):
+    try:
+        got = Decoder().feed(data)
+    except MirrorError:
+        return
+    for message in got:
+        assert Decoder().feed(message.emit()) == [message]
+
+
+@given(st.one_of(st.binary(max_size=80), mutated(records.map(FlowRecord.emit))))
+@examples(200)
+def test_a_nonsense_record_is_a_mirror_error_or_a_record(data):
+    try:
+        flow_record = FlowRecord.parse(data)
+    except MirrorError:
+        return
+    assert flow_record.emit() == data
+
+
+def test_a_long_body_is_refused_before_it_has_come():
+    """A peer cannot make the receiver wait for, or keep, more than MAX_BODY."""
+    header = bytes.fromhex("4d4c 01 04") + (MAX_BODY + 1).to_bytes(2, "big") + bytes(6)
+    with pytest.raises(MirrorError, match="513 bytes"):
+        Decoder().feed(header)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"LM" + ACK_BYTES[2:],
+        ACK_BYTES[:2] + b"\x02" + ACK_BYTES[3:],
+        ACK_BYTES[:3] + b"\x07" + ACK_BYTES[4:],
+        ACK_BYTES[:3] + b"\0" + ACK_BYTES[4:],
+        ACK_BYTES[:5] + b"\x01" + ACK_BYTES[6:] + b"x",
+        bytes.fromhex("4d4c 01 05 000b 0000 00000009") + bytes(11),
+        bytes.fromhex("4d4c 01 01 0004 0000 00000001 01 05 00 61"),
+        bytes.fromhex("4d4c 01 01 0004 0000 00000001 02 01 00 61"),
+        bytes.fromhex("4d4c 01 01 0004 0000 00000001 01 01 00 ff"),
+        FLOW_UP_BYTES[:36] + b"\x03" + FLOW_UP_BYTES[37:],
+        FLOW_UP_BYTES[:41] + b"\x05" + FLOW_UP_BYTES[42:],
+        FLOW_UP_BYTES[:-1] + b"\xff",
+    ],
+    ids=[
+        "magic", "version", "type 7", "type 0", "an ack with a body", "short flow key",
+        "hello does not add up", "hello role", "hello not UTF-8", "SNAT kind", "name length",
+        "name not UTF-8",
+    ],
+)  # fmt: skip
+def test_what_is_no_message(data):
+    with pytest.raises(MirrorError):
+        Decoder().feed(data)
+
+
+def test_names_too_long_are_refused_on_the_way_out():
+    with pytest.raises(MirrorError, match="at most 200"):
+        replace(record(), virtual_server="ä" * 101).emit()
+
+
+def test_the_longest_names_fit():
+    hello = Message(1, Hello("d" * 200, "g" * 200, False))
+    assert Decoder().feed(hello.emit()) == [hello]
+
+
+def test_the_four_columns_are_kept_apart():
+    """No two of the four ends, nor address and port, change places."""
+    ends = [Endpoint.of(f"10.0.0.{i}:{i}") for i in range(1, 5)]
+    client, virtual, snat, member = ends
+    sent = FlowRecord("v", client, virtual, snat, member, SnatKind.POOL, 7)
+    got = FlowRecord.parse(sent.emit())
+    assert [got.client, got.virtual, got.snat, got.member] == ends
