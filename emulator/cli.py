@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -74,6 +75,19 @@ def read_scenario(name: str) -> Scenario:
         raise Fail(str(error), USAGE) from error
 
 
+def with_virtual_server(scenario: Scenario, **changes: str | None) -> Scenario:
+    """The scenario with another virtual server; options that were not given change nothing."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    plain = scenario.model_dump()
+    try:
+        return Scenario.model_validate(
+            {**plain, "virtual_server": {**plain["virtual_server"], **given}}
+        )
+    except ValidationError as error:
+        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise Fail(f"{scenario.name}: {text}", USAGE) from error
+
+
 class Main(click.Group):
     """Turns the package's own errors into one line and the documented status."""
 
@@ -119,10 +133,19 @@ name_option = click.option(
 @format_option
 @click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
 @click.option(
+    "--virtual-server", "kind", type=click.Choice(["fastL4", "standard"]),
+    help="another type of virtual server",
+)  # fmt: skip
+@click.option(
+    "--commit", type=click.Choice(["async", "sync"]), help="how a standard one is mirrored"
+)
+@click.option(
     "--output", type=click.Path(path_type=Path), default=RUNS, show_default=True,
     help="where the run's folder is made",
 )  # fmt: skip
-def run(scenario: str, form: str, how: str | None, output: Path) -> None:
+def run(  # one parameter an option
+    scenario: str, form: str, how: str | None, kind: str | None, commit: str | None, output: Path
+) -> None:
     """Run SCENARIO (a built-in name or a YAML file) and say what happened, and why.
 
     Builds a world of its own, opens real sessions, fails the active device over, watches,
@@ -131,13 +154,14 @@ def run(scenario: str, form: str, how: str | None, output: Path) -> None:
     \b
       mirrorlab run article
       mirrorlab run article-snat-pool --how power-off
+      mirrorlab run article-snat-pool --virtual-server standard --commit sync
       mirrorlab run my.yaml --format json | jq .connections[].outcome
     """
     from emulator.lab.result import as_expected
     from emulator.lab.runner import run_scenario
     from emulator.lab.story import story
 
-    chosen = read_scenario(scenario)
+    chosen = with_virtual_server(read_scenario(scenario), type=kind, commit=commit)
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import FlowRecord, Message
-from emulator.wire.segment import Segment
+from emulator.wire.segment import Endpoint, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,33 @@ class RemoveFlow:
     """The kernel shall forget the flow."""
 
     record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Accept connections to this address and port; no effect when it is done already."""
+
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectServer:
+    """Open the server-side connection of an accepted client, then relay between the two."""
+
+    record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRelay:
+    """Reset both connections of the flow, as far as they exist."""
+
+    client: Endpoint
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonRelays:
+    """Give up every connection and listener without a packet: another device serves them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +133,10 @@ Command = (
     | SendSegment
     | InstallFlow
     | RemoveFlow
+    | Listen
+    | ConnectServer
+    | AbortRelay
+    | AbandonRelays
     | SendToPeer
     | ConnectChannel
     | CloseChannel

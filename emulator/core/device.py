@@ -20,12 +20,15 @@ from emulator.core.config import Config
 from emulator.core.events import (
     ChannelDown,
     ChannelUp,
+    ClientAccepted,
     Event,
     HeartbeatHeard,
     OperatorStandby,
     PacketQueued,
     PeerMessages,
+    RelayEnded,
     RouteAnswer,
+    ServerUnreachable,
     Tick,
 )
 from emulator.core.failover import Failover, Role, Signal
@@ -67,6 +70,8 @@ class Device:
                 return self.traffic.packet(event, now)
             case PacketQueued():
                 return self.traffic.packet_on_standby(event)
+            case ClientAccepted() | ServerUnreachable() | RelayEnded():
+                return self.traffic.proxy.relayed(event, now)
             case HeartbeatHeard(heartbeat):
                 return self._changed(self.failover.heard(heartbeat, now), now)
             case OperatorStandby():

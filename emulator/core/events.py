@@ -6,16 +6,46 @@ from dataclasses import dataclass
 
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Message
-from emulator.wire.segment import Segment
+from emulator.wire.segment import Endpoint, Segment
 
 
 @dataclass(frozen=True, slots=True)
 class PacketQueued:
-    """A TCP segment the fast path did not answer waits for a verdict."""
+    """A TCP segment the fast path did not answer waits for a verdict.
+
+    `interface` is empty for one of the device's own TCP, on its way out.
+    """
 
     packet_id: int
     interface: str
     segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAccepted:
+    """Standard: a client's handshake is complete, its connection accepted."""
+
+    client: Endpoint
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnreachable:
+    """Standard: the server-side connection did not come about."""
+
+    client: Endpoint
+    virtual: Endpoint
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEnded:
+    """Standard: both connections are closed (`reset` empty), or one failed and the other
+    was reset for it; then `reset` says which and how."""
+
+    client: Endpoint
+    virtual: Endpoint
+    reset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +93,9 @@ class RouteAnswer:
 
 Event = (
     PacketQueued
+    | ClientAccepted
+    | ServerUnreachable
+    | RelayEnded
     | HeartbeatHeard
     | OperatorStandby
     | Tick

@@ -45,6 +45,7 @@ class Flow:
     created: float
     seen: float
     mirrored: bool = False  # the peer holds it, or we hold it for the peer
+    standard: bool = False  # two connections of the device's own TCP, not one passed through
     packets: int = 0
     client_side: Side = field(init=False)
     server_side: Side = field(init=False)

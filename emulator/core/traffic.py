@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from emulator.core.addresses import NoAddress, Selector
 from emulator.core.commands import (
+    AbandonRelays,
+    AbortRelay,
     Command,
     Discard,
     Hold,
@@ -25,6 +27,7 @@ from emulator.core.config import Config, VirtualServer
 from emulator.core.events import PacketQueued
 from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
 from emulator.core.mirroring import Sender
+from emulator.core.proxy import Proxy, ends
 from emulator.wire.mirror import FlowDown, FlowUp
 from emulator.wire.segment import ACK, FIN, RST, SYN, Segment, reset_for
 from emulator.wire.seqnum import SeqNum
@@ -46,20 +49,27 @@ class Traffic:
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
         self._own = frozenset(s.address for s in config.self_ips)
         self._held: dict[Flow, int] = {}
+        self.proxy = Proxy(config, self.table, self._close, self._count)
 
     def packet(self, event: PacketQueued, now: float) -> list[Command]:
         """A segment on the active device."""
         segment = event.segment
+        if not event.interface:
+            return self.proxy.outgoing(event, active=True)
         side = self.table.sides.get(key(segment.source, segment.destination))
         if side is None:
             return self._unknown(event, now)
         if _reopens(side, segment):
             return [*self._close(side.flow, "replaced by a new SYN"), *self._unknown(event, now)]
+        if side.flow.standard:
+            return self.proxy.known(event, side.flow, now)
         return self._known(event, side, now)
 
     def packet_on_standby(self, event: PacketQueued) -> list[Command]:
         """A standby serves nothing of the traffic group; its self IPs are always its own."""
         segment = event.segment
+        if not event.interface:
+            return self.proxy.outgoing(event, active=False)
         if segment.destination.address in self._own and not self._flow_of(segment):
             return self._reject(event)
         return [self._note("standby-drop", segment), Discard(event.packet_id)]
@@ -83,11 +93,11 @@ class Traffic:
             try:
                 record = self._selector.adopt(flow.record, self.table.taken)
             except NoAddress as error:
-                commands.append(Note("restore-failed", {**_ends(flow), "reason": str(error)}))
+                commands.append(Note("restore-failed", {**ends(flow), "reason": str(error)}))
                 continue
             restored = Flow(record, FlowState.OPEN, flow.created, now)
             self.table.add(restored)
-            commands += [Note("flow-restored", _ends(restored)), InstallFlow(record)]
+            commands += [Note("flow-restored", ends(restored)), InstallFlow(record)]
         return commands
 
     def stand_by(self) -> list[Command]:
@@ -96,7 +106,13 @@ class Traffic:
         for flow in list(self._held):
             self.table.remove(flow)
         self._held.clear()
-        return [*commands, *(RemoveFlow(flow.record) for flow in self.table.flows())]
+        commands.append(AbandonRelays())
+        for flow in self.table.flows():
+            if flow.standard:  # it lived in sockets that are gone now
+                self.table.remove(flow)
+            else:
+                commands.append(RemoveFlow(flow.record))
+        return commands
 
     def sweep(self, now: float) -> list[Command]:
         """Expire idle flows (with a reset to both ends) and forget closed ones."""
@@ -108,7 +124,10 @@ class Traffic:
             elif flow.state is FlowState.OPEN and idle >= flow.record.idle_timeout_s:
                 self._count(EXPIRED)
                 commands += self._close(flow, EXPIRED)
-                commands += [SendSegment(s) for s in _resets(flow)]
+                if flow.standard:
+                    commands.append(AbortRelay(flow.record.client, flow.record.virtual))
+                else:
+                    commands += [SendSegment(s) for s in _resets(flow)]
         return commands
 
     def mirrored_flows(self) -> list[Flow]:
@@ -123,7 +142,8 @@ class Traffic:
                 return self._reject(event)
             return [self._note("no-listener", segment), Discard(event.packet_id)]
         starts = segment.flags & (SYN | ACK | RST) == SYN
-        if starts or (server.loose_initiation and not segment.flags & RST):
+        loose = server.loose_initiation and not server.standard  # a proxy needs a handshake
+        if starts or (loose and not segment.flags & RST):
             return self._create(event, server, now)
         return self._reject(event)
 
@@ -135,11 +155,13 @@ class Traffic:
             )
         except NoAddress as error:
             return self._reset(event, str(error))
+        if server.standard:
+            return self.proxy.create(event, record, now)
         flow = Flow(record, FlowState.PENDING, now, now, packets=1)
         self.table.add(flow)
         self._held[flow] = event.packet_id
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
-        note = Note(how, _ends(flow))
+        note = Note(how, ends(flow))
         if not (server.mirroring and self._sender.connected):
             return [note, *self._open(flow)]
         mirror = SendToPeer(self._sender.send(FlowUp(record), now, flow))
@@ -170,10 +192,9 @@ class Traffic:
     def _close(self, flow: Flow, why: str) -> list[Command]:
         self.table.remove(flow)
         record = flow.record
-        commands: list[Command] = [
-            Note("flow-closed", {**_ends(flow), "why": why}),
-            RemoveFlow(record),
-        ]
+        commands: list[Command] = [Note("flow-closed", {**ends(flow), "why": why})]
+        if not flow.standard:
+            commands.append(RemoveFlow(record))
         if self._sender.connected and self._mirrored.get(record.virtual_server):
             down = FlowDown(record.client, record.virtual)
             commands.append(SendToPeer(self._sender.send(down, flow.seen)))
@@ -218,17 +239,6 @@ def _reopens(side: Side, segment: Segment) -> bool:
     """A client's SYN on a flow that is closing starts a new connection."""
     closing = side.flow.state is FlowState.CLOSING
     return closing and side.from_client and segment.flags & (SYN | ACK) == SYN
-
-
-def _ends(flow: Flow) -> dict[str, object]:
-    record = flow.record
-    return {
-        "virtual_server": record.virtual_server,
-        "client": str(record.client),
-        "virtual": str(record.virtual),
-        "snat": str(record.snat),
-        "member": str(record.member),
-    }
 
 
 def _resets(flow: Flow) -> list[Segment]:

@@ -16,13 +16,17 @@ from pathlib import Path
 from netfilterqueue import Packet
 
 from emulator.core.commands import (
+    AbandonRelays,
+    AbortRelay,
     CancelRoutes,
     CloseChannel,
     Command,
     ConnectChannel,
+    ConnectServer,
     Discard,
     Hold,
     InstallFlow,
+    Listen,
     Note,
     Release,
     RemoveFlow,
@@ -49,6 +53,7 @@ from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.journal import Journal
+from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.conntrack import Conntrack, ConntrackError
 from emulator.kernel.nfqueue import PacketQueue, dropped
@@ -56,6 +61,7 @@ from emulator.kernel.rawsocket import RawSender
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
 from emulator.wire.segment import SegmentError, parse_headers
 
+_LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
 
@@ -73,7 +79,12 @@ class Shell:
         self._packet_id = 0
         self._stopping = False
         self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
-        rules.apply(config.data_interfaces)
+        standard = [v for v in config.virtual_servers if v.standard]
+        rules.apply(
+            config.data_interfaces,
+            proxied=[a for v in standard for a in config.proxy_addresses(v)],
+            floating=[a for v in standard for a in config.floating_addresses(v)],
+        )
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._conntrack = Conntrack()
         self._raw = RawSender()
@@ -85,6 +96,7 @@ class Shell:
         self._control = ControlServer(control, self._on_control)
         self._selector = selectors.DefaultSelector()
         self._watched: tuple[socket.socket, int] | None = None
+        self._relays = Relays(self._selector, self._events.append)
         self._register()
 
     def run(self) -> None:
@@ -102,6 +114,8 @@ class Shell:
                 self._drain()
             if self._now >= self._device.next_timer():
                 self._dispatch(Tick())
+            self._relays.sweep(self._now)
+            self._drain()
         self._journal.write("stopped", {})
 
     def stop(self) -> None:
@@ -132,7 +146,8 @@ class Shell:
             return
         self._packet_id += 1
         self._current = (self._packet_id, packet)
-        interface = self._interfaces.get(packet.indev, "?")
+        outgoing = packet.hook == _LOCAL_OUT
+        interface = "" if outgoing else self._interfaces.get(packet.indev, "?")
         self._dispatch(PacketQueued(self._packet_id, interface, segment))
         self._current = None
 
@@ -240,6 +255,14 @@ class Shell:
                 self._kernel(lambda: self._conntrack.install(record), "install", record.client)
             case RemoveFlow(record):
                 self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
+            case Listen(virtual):
+                self._kernel(lambda: self._relays.listen(virtual), "listen", virtual)
+            case ConnectServer(record):
+                self._relays.connect(record)
+            case AbortRelay(client, virtual):
+                self._relays.abort(client, virtual)
+            case AbandonRelays():
+                self._relays.abandon()
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendToPeer(message):
