@@ -24,6 +24,8 @@ PURE = (
     "emulator.lab.deployment",
     "emulator.lab.explain",
     "emulator.lab.facts",
+    "emulator.lab.legs",
+    "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",
     "emulator.lab.story",
@@ -49,7 +51,7 @@ PURE_LIBRARIES = {
 }
 EFFECTFUL_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__"}
 # Whose settings must never reach a verdict: the modules that judge may not see a scenario.
-JUDGES = ("tracing", "streams", "facts", "explain", "causes", "verdict")
+JUDGES = ("tracing", "streams", "legs", "facts", "proxied", "explain", "causes", "verdict")
 
 MODULES = sorted(p for top in ("emulator", "netns") for p in (ROOT / top).rglob("*.py"))
 

@@ -11,5 +11,6 @@ CAUSES: dict[str, str] = {
     "no-flow-dropped": "the new device knew no flow for the segment and dropped it silently",
     "old-active-answered": "the old device, no longer active, reset the connection",
     "source-dest-check": "the fabric dropped it: the interface's source/destination check is on",
+    "mirror-lag": "the old device had acknowledged bytes that the new one did not hold yet",
     "unknown": "no rule fits what was seen; a bug to file, with the capture",
 }
