@@ -4,7 +4,9 @@ A list of commands is carried out in order, and the order is a contract:
 
 1. *mirrored before released*: `SendToPeer(FlowUp)` and the peer's Ack come before the
    `InstallFlow` and `Release` of the packet that made the flow (while the channel is up);
-2. *restored before routed*: every `InstallFlow` of a takeover comes before `RequestRoutes`;
+   with `commit: sync` the same holds for every segment of a standard flow with content;
+2. *restored before routed*: every `InstallFlow` and `RestoreRelay` of a takeover comes
+   before `RequestRoutes`;
 3. *journalled before done*: the `Note` that explains an effect comes before the effect.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from emulator.core.tracker import RelayPlan
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import FlowRecord, Message
 from emulator.wire.segment import Endpoint, Segment
@@ -87,6 +90,13 @@ class AbandonRelays:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreRelay:
+    """Take up the connections of a mirrored flow where the peer left them, and relay on."""
+
+    plan: RelayPlan
+
+
+@dataclass(frozen=True, slots=True)
 class SendToPeer:
     """Over the mirroring channel."""
 
@@ -137,6 +147,7 @@ Command = (
     | ConnectServer
     | AbortRelay
     | AbandonRelays
+    | RestoreRelay
     | SendToPeer
     | ConnectChannel
     | CloseChannel

@@ -27,6 +27,7 @@ from emulator.core.events import (
     PacketQueued,
     PeerMessages,
     RelayEnded,
+    RestoreFailed,
     RouteAnswer,
     ServerUnreachable,
     Tick,
@@ -49,7 +50,9 @@ class Device:
         self.failover = Failover(order=config.order, timeout_s=config.failover_timeout_s, now=now)
         self.sender = Sender(config.name, config.traffic_group)
         self.traffic = Traffic(config, self.sender)
-        self._receiver = Receiver(self.traffic.table, config.traffic_group)
+        self._receiver = Receiver(
+            self.traffic.table, config.traffic_group, self.traffic.proxy.names
+        )
         self._mirrors = any(v.mirroring for v in config.virtual_servers)
         self._sequence = 0
         self._next_heartbeat = now
@@ -57,6 +60,7 @@ class Device:
         self._next_sweep = now + SWEEP_INTERVAL_S
         self.channel_up = False
         self._connecting = False
+        self._channel_lost: float | None = None  # when the standby lost it
 
     @property
     def active(self) -> bool:
@@ -69,11 +73,12 @@ class Device:
             case PacketQueued() if self.active:
                 return self.traffic.packet(event, now)
             case PacketQueued():
-                return self.traffic.packet_on_standby(event)
-            case ClientAccepted() | ServerUnreachable() | RelayEnded():
+                return self.traffic.packet_on_standby(event, now)
+            case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
                 return self.traffic.proxy.relayed(event, now)
             case HeartbeatHeard(heartbeat):
-                return self._changed(self.failover.heard(heartbeat, now), now)
+                stale = self._check_mirror(heartbeat, now)
+                return [*stale, *self._changed(self.failover.heard(heartbeat, now), now)]
             case OperatorStandby():
                 return self._changed(self.failover.operator_standby(now), now)
             case Tick():
@@ -148,6 +153,7 @@ class Device:
 
     def _channel_up(self, now: float) -> list[Command]:
         self.channel_up, self._connecting = True, False
+        self._channel_lost = None
         if not self.active:
             return [Note("mirror-channel-accepted")]
         flows = self.traffic.mirrored_flows()
@@ -158,6 +164,7 @@ class Device:
     def _channel_down(self, reason: str, now: float) -> list[Command]:
         was_up = self.channel_up
         self._next_connect = now + RECONNECT_DELAY_S
+        self._channel_lost = None if self.active else now
         commands = self._stop_mirroring()
         if was_up:
             return [Note("mirror-channel-lost", {"reason": reason}), *commands]
@@ -167,7 +174,18 @@ class Device:
         self.channel_up = self._connecting = False
         if not self.sender.connected:
             return []
-        return self.traffic.unmirrored(self.sender.stop())
+        self.sender.stop()
+        return self.traffic.unmirrored()
+
+    def _check_mirror(self, heartbeat: Heartbeat, now: float) -> list[Command]:
+        """A standby without a channel, whose active peer lives on: its segments go on
+        unmirrored, and what is held of them grows old."""
+        lost = self._channel_lost
+        settled = lost is not None and now - lost > 2 * self.config.heartbeat_interval_s
+        if self.active or not heartbeat.active or not settled:
+            return []
+        self._channel_lost = None
+        return self.traffic.proxy.invalidate()
 
     def _messages(self, messages: tuple[Message, ...], now: float) -> list[Command]:
         commands: list[Command] = []
@@ -175,8 +193,8 @@ class Device:
         for message in messages:
             if isinstance(message.body, Ack):
                 if self.active:
-                    for flow in self.sender.acknowledged(message.body.acknowledged):
-                        commands += self.traffic.mirrored(flow)
+                    for held in self.sender.acknowledged(message.body.acknowledged):
+                        commands += self.traffic.mirrored(held)
                 continue
             refused = (
                 "both devices are active" if self.active else self._receiver.apply(message, now)

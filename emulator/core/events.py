@@ -13,12 +13,14 @@ from emulator.wire.segment import Endpoint, Segment
 class PacketQueued:
     """A TCP segment the fast path did not answer waits for a verdict.
 
-    `interface` is empty for one of the device's own TCP, on its way out.
+    `interface` is empty for one of the device's own TCP, on its way out. `packet`: all of
+    it, where the queue copies whole packets.
     """
 
     packet_id: int
     interface: str
     segment: Segment
+    packet: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,15 @@ class RelayEnded:
     client: Endpoint
     virtual: Endpoint
     reset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFailed:
+    """Standard: the kernel would not restore a mirrored flow's connections."""
+
+    client: Endpoint
+    virtual: Endpoint
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,7 @@ Event = (
     | ClientAccepted
     | ServerUnreachable
     | RelayEnded
+    | RestoreFailed
     | HeartbeatHeard
     | OperatorStandby
     | Tick

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from emulator.core.addresses import NoAddress, Selector
 from emulator.core.commands import (
-    AbandonRelays,
     AbortRelay,
     Command,
     Discard,
@@ -49,13 +48,13 @@ class Traffic:
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
         self._own = frozenset(s.address for s in config.self_ips)
         self._held: dict[Flow, int] = {}
-        self.proxy = Proxy(config, self.table, self._close, self._count)
+        self.proxy = Proxy(config, self.table, sender, self._close, self._count)
 
     def packet(self, event: PacketQueued, now: float) -> list[Command]:
         """A segment on the active device."""
         segment = event.segment
         if not event.interface:
-            return self.proxy.outgoing(event, active=True)
+            return self.proxy.outgoing(event, now, active=True)
         side = self.table.sides.get(key(segment.source, segment.destination))
         if side is None:
             return self._unknown(event, now)
@@ -65,25 +64,28 @@ class Traffic:
             return self.proxy.known(event, side.flow, now)
         return self._known(event, side, now)
 
-    def packet_on_standby(self, event: PacketQueued) -> list[Command]:
+    def packet_on_standby(self, event: PacketQueued, now: float) -> list[Command]:
         """A standby serves nothing of the traffic group; its self IPs are always its own."""
         segment = event.segment
         if not event.interface:
-            return self.proxy.outgoing(event, active=False)
+            return self.proxy.outgoing(event, now, active=False)
         if segment.destination.address in self._own and not self._flow_of(segment):
             return self._reject(event)
         return [self._note("standby-drop", segment), Discard(event.packet_id)]
 
-    def mirrored(self, flow: Flow) -> list[Command]:
-        """The peer holds the flow: its first packet may go."""
-        flow.mirrored = True
-        return self._open(flow) if flow.state is FlowState.PENDING else []
+    def mirrored(self, held: Flow | int) -> list[Command]:
+        """The peer holds the flow or the segment: what waited for that may go."""
+        if isinstance(held, int):
+            return self.proxy.mirrored(held)
+        held.mirrored = True
+        return self._open(held) if held.state is FlowState.PENDING else []
 
-    def unmirrored(self, flows: list[Flow]) -> list[Command]:
+    def unmirrored(self) -> list[Command]:
         """The channel is gone: what waited for it goes on without a copy at the peer."""
         for flow in self.table.flows():
-            flow.mirrored = False
-        return [command for flow in flows if flow in self._held for command in self._open(flow)]
+            flow.mirrored = flow.copied = False
+        opened = [command for flow in list(self._held) for command in self._open(flow)]
+        return [*opened, *self.proxy.unmirrored()]
 
     def take_over(self, now: float) -> list[Command]:
         """Install every flow of the table, with addresses this device can serve."""
@@ -94,6 +96,9 @@ class Traffic:
                 record = self._selector.adopt(flow.record, self.table.taken)
             except NoAddress as error:
                 commands.append(Note("restore-failed", {**ends(flow), "reason": str(error)}))
+                continue
+            if flow.standard:
+                commands += self.proxy.restore(flow, record, now)
                 continue
             restored = Flow(record, FlowState.OPEN, flow.created, now)
             self.table.add(restored)
@@ -106,13 +111,8 @@ class Traffic:
         for flow in list(self._held):
             self.table.remove(flow)
         self._held.clear()
-        commands.append(AbandonRelays())
-        for flow in self.table.flows():
-            if flow.standard:  # it lived in sockets that are gone now
-                self.table.remove(flow)
-            else:
-                commands.append(RemoveFlow(flow.record))
-        return commands
+        commands += self.proxy.stand_by()
+        return [*commands, *(RemoveFlow(flow.record) for flow in self.table.flows())]
 
     def sweep(self, now: float) -> list[Command]:
         """Expire idle flows (with a reset to both ends) and forget closed ones."""
@@ -131,8 +131,12 @@ class Traffic:
         return commands
 
     def mirrored_flows(self) -> list[Flow]:
-        """The flows whose virtual server has connection mirroring on."""
-        return [f for f in self.table.flows() if self._mirrored.get(f.record.virtual_server)]
+        """The flows a new channel begins with: fastL4 ones whose server has mirroring on."""
+        return [
+            f
+            for f in self.table.flows()
+            if self._mirrored.get(f.record.virtual_server) and not f.standard
+        ]
 
     def _unknown(self, event: PacketQueued, now: float) -> list[Command]:
         segment = event.segment
@@ -156,7 +160,7 @@ class Traffic:
         except NoAddress as error:
             return self._reset(event, str(error))
         if server.standard:
-            return self.proxy.create(event, record, now)
+            return self.proxy.create(event, server, record, now)
         flow = Flow(record, FlowState.PENDING, now, now, packets=1)
         self.table.add(flow)
         self._held[flow] = event.packet_id
@@ -195,7 +199,8 @@ class Traffic:
         commands: list[Command] = [Note("flow-closed", {**ends(flow), "why": why})]
         if not flow.standard:
             commands.append(RemoveFlow(record))
-        if self._sender.connected and self._mirrored.get(record.virtual_server):
+        mirrored = flow.copied or (not flow.standard and self._mirrored.get(record.virtual_server))
+        if self._sender.connected and mirrored:
             down = FlowDown(record.client, record.virtual)
             commands.append(SendToPeer(self._sender.send(down, flow.seen)))
         return commands

@@ -31,6 +31,7 @@ from emulator.core.commands import (
     Release,
     RemoveFlow,
     RequestRoutes,
+    RestoreRelay,
     SendHeartbeat,
     SendSegment,
     SendToPeer,
@@ -48,6 +49,7 @@ from emulator.core.events import (
     Tick,
 )
 from emulator.core.fastpath import established
+from emulator.core.tracker import RelayPlan
 from emulator.device import tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
@@ -56,10 +58,10 @@ from emulator.device.journal import Journal
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.conntrack import Conntrack, ConntrackError
-from emulator.kernel.nfqueue import PacketQueue, dropped
+from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
-from emulator.wire.segment import SegmentError, parse_headers
+from emulator.wire.segment import Segment, SegmentError, parse_headers
 
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
@@ -83,9 +85,11 @@ class Shell:
         rules.apply(
             config.data_interfaces,
             proxied=[a for v in standard for a in config.proxy_addresses(v)],
+            mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
             floating=[a for v in standard for a in config.floating_addresses(v)],
         )
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
+        self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
         self._conntrack = Conntrack()
         self._raw = RawSender()
         self._channel = MirrorChannel(config.ha_address, config.peer_ha_address, config.mirror_port)
@@ -125,6 +129,7 @@ class Shell:
     def _register(self) -> None:
         read = selectors.EVENT_READ
         self._selector.register(self._queue, read, lambda _: self._queue.process())
+        self._selector.register(self._copies, read, lambda _: self._copies.process())
         self._selector.register(self._channel.listener, read, self._on_accept)
         self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
@@ -138,8 +143,16 @@ class Shell:
         if self._device.active and established(self._sides, data, self._now):
             packet.accept()
             return
+        self._decide(packet, parse_headers, data, copied=False)
+
+    def _on_copied(self, packet: Packet) -> None:
+        self._decide(packet, Segment.parse, packet.get_payload(), copied=True)
+
+    def _decide(
+        self, packet: Packet, parse: Callable[[bytes], Segment], data: bytes, *, copied: bool
+    ) -> None:
         try:
-            segment = parse_headers(data)
+            segment = parse(data)
         except SegmentError as error:
             self._journal.write("malformed", {"reason": str(error)})
             packet.drop()
@@ -148,7 +161,8 @@ class Shell:
         self._current = (self._packet_id, packet)
         outgoing = packet.hook == _LOCAL_OUT
         interface = "" if outgoing else self._interfaces.get(packet.indev, "?")
-        self._dispatch(PacketQueued(self._packet_id, interface, segment))
+        whole = data if copied else b""
+        self._dispatch(PacketQueued(self._packet_id, interface, segment, whole))
         self._current = None
 
     def _on_accept(self, _: int) -> None:
@@ -261,6 +275,8 @@ class Shell:
                 self._relays.connect(record)
             case AbortRelay(client, virtual):
                 self._relays.abort(client, virtual)
+            case RestoreRelay(plan):
+                self._restore(plan)
             case AbandonRelays():
                 self._relays.abandon()
             case SendSegment(segment):
@@ -271,6 +287,7 @@ class Shell:
                 self._to_peer(self._channel.connect)
             case CloseChannel():
                 self._channel.close()
+                self._watch_channel()  # at once: a restored socket may get the same descriptor
             case SendHeartbeat(heartbeat):
                 self._heartbeat.send(heartbeat.emit())
             case RequestRoutes():
@@ -290,6 +307,14 @@ class Shell:
             effect()
         except (ConntrackError, OSError) as error:
             self._journal.write(f"{what}-failed", {"flow": str(end), "reason": str(error)})
+
+    def _restore(self, plan: RelayPlan) -> None:
+        if not self._relays.restore(plan):
+            return
+        for leg in (plan.client, plan.server):
+            if leg is not None and leg.fin is not None:
+                fin = leg.fin
+                self._kernel(lambda fin=fin: self._raw.send(fin), "send", fin.destination)  # type: ignore[misc]
 
     def _to_peer(self, effect: Callable[[], object]) -> None:
         try:

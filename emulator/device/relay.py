@@ -20,7 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from emulator.core.events import ClientAccepted, Event, RelayEnded, ServerUnreachable
+from emulator.core.events import (
+    ClientAccepted,
+    Event,
+    RelayEnded,
+    RestoreFailed,
+    ServerUnreachable,
+)
+from emulator.core.tracker import RelayPlan
+from emulator.kernel import tcprepair
 from emulator.wire.mirror import FlowRecord
 from emulator.wire.segment import Endpoint
 
@@ -29,7 +37,6 @@ SWEEP_S = 0.2
 _READ = 1 << 16
 _BACKLOG = 1024
 _SYN_RETRIES = 3  # synMaxRetrans
-_TCP_REPAIR = 19
 _IP_FREEBIND = 15
 _STATE_CLOSE = 7
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -116,6 +123,30 @@ class Relays:
             return
         self._watch(pair)
 
+    def restore(self, plan: RelayPlan) -> bool:
+        """Both connections as `plan` has them; without a server side `connect` must follow.
+
+        Posts RestoreFailed and answers False when the kernel refuses.
+        """
+        sides: list[_Side] = []
+        try:
+            for leg in (plan.client, plan.server):
+                if leg is not None:
+                    side = _Side(tcprepair.restore(leg), pending=bytearray(leg.unsent))
+                    _prepare(side.socket)
+                    sides.append(side)
+        except OSError as error:
+            for side in sides:
+                tcprepair.abandon(side.socket)
+            reason = error.strerror or str(error)
+            self._post(RestoreFailed(plan.record.client, plan.record.virtual, reason))
+            return False
+        server = sides[1] if plan.server is not None else None
+        pair = _Pair(plan.record.client, plan.record.virtual, sides[0], server)
+        self._pairs[pair.key] = pair
+        self._watch(pair)
+        return True
+
     def abort(self, client: Endpoint, virtual: Endpoint) -> None:
         """Reset both connections."""
         pair = self._pairs.get((client, virtual))
@@ -126,9 +157,12 @@ class Relays:
         """Forget every connection and listener without a packet."""
         for pair in list(self._pairs.values()):
             for side in pair.sides():
-                with contextlib.suppress(OSError):  # a socket in repair mode closes silently
-                    side.socket.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
-            self._remove(pair, reset=False)
+                self._register(pair, side, 0)
+                with contextlib.suppress(OSError):  # it is closed in any case
+                    tcprepair.abandon(side.socket)
+            pair.gone = True
+        self._pairs.clear()
+        self._closing.clear()
         for listener in self._listeners.values():
             self._selector.unregister(listener)
             listener.close()

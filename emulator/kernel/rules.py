@@ -20,6 +20,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 QUEUE = 1
+COPY_QUEUE = 2  # whole packets, of mirrored standard virtual servers
 
 Addresses = Sequence[IPv4Address]
 
@@ -28,19 +29,26 @@ class RulesError(RuntimeError):
     """The rules or addresses were refused; the text is the program's own."""
 
 
-def ruleset(interfaces: Sequence[str], proxied: Addresses = ()) -> str:
+def ruleset(interfaces: Sequence[str], proxied: Addresses = (), mirrored: Addresses = ()) -> str:
     """The rules for a device with these data interfaces, as iptables-restore reads them.
 
-    `proxied`: the addresses of its standard virtual servers.
+    `proxied`: the addresses of its standard virtual servers; `mirrored`: those of them whose
+    packets are to be copied whole.
     """
     raw = [f"-A PREROUTING -p tcp -d {a} -j CT --notrack" for a in proxied]
+    raw += [
+        f"-A PREROUTING -i {i} -p tcp -d {a} -j NFQUEUE --queue-num {COPY_QUEUE}"
+        for a in mirrored
+        for i in interfaces
+    ]
     raw += [f"-A PREROUTING -i {i} -p tcp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
     # Resets of the device's own making belong to no tracked connection.
     raw += [f"-A OUTPUT -o {i} -p tcp --tcp-flags RST RST -j CT --notrack" for i in interfaces]
     for address in proxied:
         raw.append(f"-A OUTPUT -p tcp -s {address} -j CT --notrack")
         ends = f"-A OUTPUT -p tcp -s {address} ! --tcp-flags SYN,FIN,RST NONE"
-        raw.append(f"{ends} -j NFQUEUE --queue-num {QUEUE}")
+        queue = COPY_QUEUE if address in mirrored else QUEUE
+        raw.append(f"{ends} -j NFQUEUE --queue-num {queue}")
     lines = ["*raw", *raw, "COMMIT", "*nat", ":PREROUTING ACCEPT", ":POSTROUTING ACCEPT", "COMMIT"]
     lines += ["*filter", ":FORWARD DROP"]
     lines += ["-A FORWARD -m conntrack --ctstate DNAT,SNAT,RELATED -j ACCEPT"]
@@ -50,14 +58,19 @@ def ruleset(interfaces: Sequence[str], proxied: Addresses = ()) -> str:
     return "\n".join([*lines, "COMMIT", ""])
 
 
-def apply(interfaces: Sequence[str], proxied: Addresses = (), floating: Addresses = ()) -> None:
+def apply(
+    interfaces: Sequence[str],
+    proxied: Addresses = (),
+    mirrored: Addresses = (),
+    floating: Addresses = (),
+) -> None:
     """Install the rules in the caller's namespace and start forwarding; raises RulesError.
 
     `floating`: those of `proxied` that no interface has; they are put on `lo`.
     """
     for address in floating:
         _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
-    _run(["iptables-restore"], ruleset(interfaces, proxied))
+    _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
