@@ -21,7 +21,8 @@ CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
 
 
 class FlowState(Enum):
-    PENDING = "pending"  # its first packet waits for the peer's acknowledgement
+    PENDING = "pending"  # its first packet waits for the peer's acknowledgement; or taken over
+    # in the middle of the client's handshake, it waits for the client to go on
     OPEN = "open"
     CLOSING = "closing"
 

@@ -93,6 +93,8 @@ class Proxy:
         """A segment of a flow: the kernel's business, once the peer knows it."""
         flow.seen = now
         flow.packets += 1
+        if flow.state is FlowState.PENDING:
+            return self._go_on(event, flow, now)
         return self._mirror(event, flow, now) if flow.copied else [Release(event.packet_id)]
 
     def mirrored(self, packet_id: int) -> list[Command]:
@@ -120,6 +122,11 @@ class Proxy:
     def restore(self, flow: Flow, record: FlowRecord, now: float) -> list[Command]:
         """Take over one mirrored flow, with the addresses of `record`."""
         failed = "it was not mirrored from its beginning"
+        if flow.tracker is not None and flow.tracker.embryonic:
+            waiting = Flow(record, FlowState.PENDING, flow.created, now, standard=True)
+            waiting.tracker = flow.tracker
+            self._table.add(waiting)
+            return [Note("restore-waits", ends(waiting))]
         if flow.tracker is not None:
             try:
                 plan = flow.tracker.plan(record, now)
@@ -141,6 +148,16 @@ class Proxy:
         for flow in stale:
             self._table.remove(flow)
         return [Note("mirror-invalidated", {"flows": len(stale)})] if stale else []
+
+    def _go_on(self, event: PacketQueued, flow: Flow, now: float) -> list[Command]:
+        """Taken over before its client's handshake was known to be complete: the client's
+        acknowledgement of the old device's SYN-ACK completes it here."""
+        assert flow.tracker is not None
+        flow.tracker.take(event.segment, now)
+        if flow.tracker.embryonic:
+            return [Discard(event.packet_id)]
+        self._table.remove(flow)
+        return [*self.restore(flow, flow.record, now), Release(event.packet_id)]
 
     def _mirror(self, event: PacketQueued, flow: Flow, now: float) -> list[Command]:
         """Over the channel first. A reset waits for nothing: it says nothing to keep."""

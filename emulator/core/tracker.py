@@ -60,11 +60,13 @@ class LegPlan:
 
 @dataclass(frozen=True, slots=True)
 class RelayPlan:
-    """A flow to be restored; without `server` that connection is opened anew."""
+    """A flow to be restored; without `server` that connection is opened anew, and `early` is
+    what the client has sent for it."""
 
     record: FlowRecord
     client: LegPlan
     server: LegPlan | None
+    early: bytes = b""
 
 
 class Leg:
@@ -192,6 +194,12 @@ class Tracker:
         self.server = Leg(record.snat, record.member)
 
     @property
+    def embryonic(self) -> bool:
+        """The client may have our SYN-ACK; that it acknowledged it is not known here."""
+        client = self.client
+        return client.irs is not None and client.iss is not None and not client.established
+
+    @property
     def held(self) -> int:
         """Bytes in memory."""
         return self.client.received.held + self.server.received.held
@@ -217,9 +225,10 @@ class Tracker:
             raise NotRestorable("the client's handshake was not complete")
         if client.fin_received and server.fin_received and self._both_closed():
             raise NotRestorable("closed by both ends")
-        leg = None
-        if server.established:
-            leg = replace(server.plan(client, now), local=record.snat)
+        if not server.established:
+            early = client.received.read(0, client.received.end)
+            return RelayPlan(record, client.plan(server, now), None, early)
+        leg = replace(server.plan(client, now), local=record.snat)
         return RelayPlan(record, client.plan(server, now), leg)
 
     def _both_closed(self) -> bool:

@@ -121,7 +121,7 @@ class Traffic:
             idle = now - flow.seen
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
                 commands += self._close(flow, "closed")
-            elif flow.state is FlowState.OPEN and idle >= flow.record.idle_timeout_s:
+            elif _can_expire(flow) and idle >= flow.record.idle_timeout_s:
                 self._count(EXPIRED)
                 commands += self._close(flow, EXPIRED)
                 if flow.standard:
@@ -240,9 +240,14 @@ class Traffic:
         )
 
 
+def _can_expire(flow: Flow) -> bool:
+    return flow.state is FlowState.OPEN or flow.tracker is not None
+
+
 def _reopens(side: Side, segment: Segment) -> bool:
-    """A client's SYN on a flow that is closing starts a new connection."""
-    closing = side.flow.state is FlowState.CLOSING
+    """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
+    unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
+    closing = side.flow.state is FlowState.CLOSING or unmade
     return closing and side.from_client and segment.flags & (SYN | ACK) == SYN
 
 

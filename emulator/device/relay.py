@@ -37,7 +37,7 @@ SWEEP_S = 0.2
 _READ = 1 << 16
 _BACKLOG = 1024
 _SYN_RETRIES = 3  # synMaxRetrans
-_IP_FREEBIND = 15
+_IP_TRANSPARENT = 19
 _STATE_CLOSE = 7
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -63,6 +63,7 @@ class _Pair:
     virtual: Endpoint
     client: _Side
     server: _Side | None = None
+    early: bytes = b""  # read from the client before there was a server side
     gone: bool = False
 
     @property
@@ -112,7 +113,7 @@ class Relays:
             return
         server = _socket()
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, _SYN_RETRIES)
-        pair.server = _Side(server, connecting=True)
+        pair.server = _Side(server, pending=bytearray(pair.early), connecting=True)
         try:
             server.bind((str(record.snat.address), record.snat.port))
             code = server.connect_ex((str(record.member.address), record.member.port))
@@ -142,7 +143,7 @@ class Relays:
             self._post(RestoreFailed(plan.record.client, plan.record.virtual, reason))
             return False
         server = sides[1] if plan.server is not None else None
-        pair = _Pair(plan.record.client, plan.record.virtual, sides[0], server)
+        pair = _Pair(plan.record.client, plan.record.virtual, sides[0], server, plan.early)
         self._pairs[pair.key] = pair
         self._watch(pair)
         return True
@@ -294,7 +295,7 @@ def _socket() -> socket.socket:
     """Bound to the traffic group's addresses, whichever device has them."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
     _prepare(made)
     return made
 

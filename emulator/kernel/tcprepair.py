@@ -3,12 +3,14 @@
 The order matters: both queues' sequence numbers before bind and connect, options after
 connect, the timestamp clock before anything is written, windows last before repair ends.
 
-Traps, each with its test in `tests/kernel`:
+Traps:
 - Windows must be true. A receive window smaller than the old host advertised makes the
   kernel drop the peer's segments, and its own acknowledgements look old to the peer.
 - TCP_TIMESTAMP keeps its low bit clear: since Linux 6.7 it switches the clock to
   microseconds.
 - Leaving repair turns SO_REUSEADDR off: no listener could be opened on the port any more.
+- IP_FREEBIND is enough to bind an address the host does not have, not to connect from it:
+  that takes IP_TRANSPARENT.
 - Closing in repair mode is silent; closing otherwise sends a FIN or a reset.
 
 The caller keeps the flow's packets away until the socket is back.
@@ -25,7 +27,7 @@ _REPAIR, _REPAIR_QUEUE, _QUEUE_SEQ, _REPAIR_OPTIONS = 19, 20, 21, 22
 _TIMESTAMP, _REPAIR_WINDOW = 24, 29
 _NO_QUEUE, _RECV_QUEUE, _SEND_QUEUE = 0, 1, 2
 _MSS, _WSCALE, _SACK, _TIMESTAMPS = 2, 3, 4, 8
-_SO_SNDBUFFORCE, _IP_FREEBIND = 32, 15
+_SO_SNDBUFFORCE, _IP_TRANSPARENT = 32, 19
 _PLENTY = 1 << 16  # a send queue beyond it needs a larger buffer than a new socket has
 _OVERHEAD = 4  # what the kernel accounts for a byte of it, at most
 
@@ -54,7 +56,7 @@ def abandon(connection: socket.socket) -> None:
 
 
 def _restore(made: socket.socket, plan: LegPlan) -> None:
-    made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
     if len(plan.sent) > _PLENTY:
         made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(plan.sent) * _OVERHEAD)
     for queue, start in ((_RECV_QUEUE, plan.rcv_nxt), (_SEND_QUEUE, plan.snd_una)):

@@ -36,6 +36,9 @@ def analyse(
     missing = set(scenario.sessions) - {c.name for c in facts.connections}
     if missing:
         reasons.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
+    cut = facts.records_of("malformed")
+    if cut:
+        reasons.append(f"{cut[0]['node']} could not read a packet: {cut[0]['reason']}")
     late = [r for r in facts.records_of("late") if float(str(r["seconds"])) > 1.0]
     if late:
         reasons.append(f"{late[0]['node']} was {late[0]['seconds']} s late")
