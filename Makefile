@@ -6,6 +6,8 @@ PY     := $(VENV)/bin/python
 LAB    := $(VENV)/bin/mirrorlab
 PYTHON ?= python3
 RUNS   ?= captures/runs
+COUNT  ?= 20
+COMMIT ?= sync
 
 # What the lab needs from Debian. setup installs what is missing, and no more.
 PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
@@ -13,7 +15,7 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all lint down doctor clean
+.PHONY: help setup packages lab shell test test-unit test-all kill-test lint down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ test-unit: setup ## only what needs no root: a few seconds
 
 test-all: test ## test, and the longer ones: every scenario under every kind of failover (root)
 	@$(PY) -m pytest --long -m long
+
+kill-test: setup ## power-offs at random points of live traffic, every byte compared (root)
+	@$(PY) -m emulator.lab.killtest --count $(COUNT) --commit $(COMMIT)
 
 lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .

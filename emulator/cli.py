@@ -9,61 +9,38 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
-from rich.console import Console
+from pydantic import ValidationError
 from rich.table import Table
 
 from emulator import __version__
-from emulator.device.control import ControlError
 from emulator.lab import scenario_file
 from emulator.lab.deployment import DEVICES, world
 from emulator.lab.scenario import Failover, How, Scenario
-from emulator.lab.wait import LabFault
+from emulator.terminal import (
+    CANNOT,
+    FAULT,
+    NOT_AS_EXPECTED,
+    USAGE,
+    Fail,
+    Main,
+    need_host,
+    need_root,
+    run_command,
+    stderr,
+    stdout,
+)
 from netns import doctor as host
-from netns.build import BuildError
-from netns.execute import NamespaceError, command_in
+from netns.execute import command_in
 from netns.plan import plan
 from netns.topology import picture
 
-NOT_AS_EXPECTED, USAGE, CANNOT, FAULT, INTERRUPTED = 1, 2, 3, 4, 130
 RUNS = Path("captures/runs")
-
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class Fail(click.ClickException):
-    """One clear line and an exit status."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.exit_code = status  # type: ignore[misc]
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"mirrorlab: {self.message}", err=True)
-
-
-def need_root() -> None:
-    """Everything that makes namespaces needs root."""
-    if os.geteuid() != 0:
-        raise Fail("this needs root: run it with sudo", CANNOT)
-
-
-def need_host() -> None:
-    """Root, programs and kernel features; says all that is missing, and how to get it."""
-    need_root()
-    lacking = host.missing(host.examine())
-    if lacking:
-        what = "; ".join(f"{c.name}: {c.detail} (needs: {c.remedy})" for c in lacking)
-        raise Fail(f"this host lacks {what}", CANNOT)
 
 
 def read_scenario(name: str) -> Scenario:
@@ -74,18 +51,17 @@ def read_scenario(name: str) -> Scenario:
         raise Fail(str(error), USAGE) from error
 
 
-class Main(click.Group):
-    """Turns the package's own errors into one line and the documented status."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from emulator.lab.instance import LabExists, NoSuchLab
-
-        try:
-            return super().invoke(ctx)
-        except (LabExists, NoSuchLab, ControlError) as error:
-            raise Fail(str(error), USAGE) from error
-        except (LabFault, BuildError, NamespaceError) as error:
-            raise Fail(f"lab fault: {error}", FAULT) from error
+def with_virtual_server(scenario: Scenario, **changes: str | None) -> Scenario:
+    """The scenario with another virtual server; options that were not given change nothing."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    plain = scenario.model_dump()
+    try:
+        return Scenario.model_validate(
+            {**plain, "virtual_server": {**plain["virtual_server"], **given}}
+        )
+    except ValidationError as error:
+        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise Fail(f"{scenario.name}: {text}", USAGE) from error
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,10 +107,19 @@ name_option = click.option(
 @format_option
 @click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
 @click.option(
+    "--virtual-server", "kind", type=click.Choice(["fastL4", "standard"]),
+    help="another type of virtual server",
+)  # fmt: skip
+@click.option(
+    "--commit", type=click.Choice(["async", "sync"]), help="how a standard one is mirrored"
+)
+@click.option(
     "--output", type=click.Path(path_type=Path), default=RUNS, show_default=True,
     help="where the run's folder is made",
 )  # fmt: skip
-def run(scenario: str, form: str, how: str | None, output: Path) -> None:
+def run(  # one parameter an option
+    scenario: str, form: str, how: str | None, kind: str | None, commit: str | None, output: Path
+) -> None:
     """Run SCENARIO (a built-in name or a YAML file) and say what happened, and why.
 
     Builds a world of its own, opens real sessions, fails the active device over, watches,
@@ -143,13 +128,14 @@ def run(scenario: str, form: str, how: str | None, output: Path) -> None:
     \b
       mirrorlab run article
       mirrorlab run article-snat-pool --how power-off
+      mirrorlab run article-snat-pool --virtual-server standard --commit sync
       mirrorlab run my.yaml --format json | jq .connections[].outcome
     """
     from emulator.lab.result import as_expected
     from emulator.lab.runner import run_scenario
     from emulator.lab.story import story
 
-    chosen = read_scenario(scenario)
+    chosen = with_virtual_server(read_scenario(scenario), type=kind, commit=commit)
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
@@ -365,43 +351,9 @@ def doctor(form: str) -> None:
         sys.exit(CANNOT)
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _on_interrupt() -> None:
-    """SIGINT, SIGTERM and SIGHUP unwind the stack once, so that everything is cleaned up; a second
-    one must not stop the clean-up.
-
-    Only here: pyroute2 forks helpers and ends them with SIGTERM, and a helper must die of
-    it, not unwind our stack a second time.
-    """
-    owner = os.getpid()
-
-    def interrupt(_: int, __: FrameType | None) -> NoReturn:
-        if os.getpid() != owner:
-            os._exit(128 + signal.SIGTERM)
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in _ENDING:
-        signal.signal(number, interrupt)
-
-
 def main() -> None:
     """Entry point of the `mirrorlab` command."""
-    _on_interrupt()
-    run_command: Callable[..., Any] = cli.main
-    try:
-        run_command(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("mirrorlab: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    run_command(cli)
 
 
 if __name__ == "__main__":

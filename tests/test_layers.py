@@ -1,6 +1,7 @@
 """The dependency direction and the purity of modules, as a test.
 
-    wire <- core <- kernel <- device <- lab <- cli      netns <- lab, cli
+    wire <- core <- kernel <- device <- lab <- terminal <- cli
+    netns <- lab, terminal, cli
 
 A PURE module may not block, tell the time, roll dice, print or touch a file.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = ["wire", "core", "kernel", "device", "lab", "cli"]
+ORDER = ["wire", "core", "kernel", "device", "lab", "terminal", "cli"]
 PURE = (
     "emulator.wire",
     "emulator.core",
@@ -24,6 +25,8 @@ PURE = (
     "emulator.lab.deployment",
     "emulator.lab.explain",
     "emulator.lab.facts",
+    "emulator.lab.legs",
+    "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",
     "emulator.lab.story",
@@ -49,7 +52,7 @@ PURE_LIBRARIES = {
 }
 EFFECTFUL_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__"}
 # Whose settings must never reach a verdict: the modules that judge may not see a scenario.
-JUDGES = ("tracing", "streams", "facts", "explain", "causes", "verdict")
+JUDGES = ("tracing", "streams", "legs", "facts", "proxied", "explain", "causes", "verdict")
 
 MODULES = sorted(p for top in ("emulator", "netns") for p in (ROOT / top).rglob("*.py"))
 

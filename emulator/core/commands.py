@@ -4,7 +4,9 @@ A list of commands is carried out in order, and the order is a contract:
 
 1. *mirrored before released*: `SendToPeer(FlowUp)` and the peer's Ack come before the
    `InstallFlow` and `Release` of the packet that made the flow (while the channel is up);
-2. *restored before routed*: every `InstallFlow` of a takeover comes before `RequestRoutes`;
+   with `commit: sync` the same holds for every segment of a standard flow with content;
+2. *restored before routed*: every `InstallFlow` and `RestoreRelay` of a takeover comes
+   before `RequestRoutes`;
 3. *journalled before done*: the `Note` that explains an effect comes before the effect.
 """
 
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from emulator.core.tracker import RelayPlan
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import FlowRecord, Message
-from emulator.wire.segment import Segment
+from emulator.wire.segment import Endpoint, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,40 @@ class RemoveFlow:
     """The kernel shall forget the flow."""
 
     record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Accept connections to this address and port; no effect when it is done already."""
+
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectServer:
+    """Open the server-side connection of an accepted client, then relay between the two."""
+
+    record: FlowRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRelay:
+    """Reset both connections of the flow, as far as they exist."""
+
+    client: Endpoint
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonRelays:
+    """Give up every connection and listener without a packet: another device serves them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRelay:
+    """Take up the connections of a mirrored flow where the peer left them, and relay on."""
+
+    plan: RelayPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +143,11 @@ Command = (
     | SendSegment
     | InstallFlow
     | RemoveFlow
+    | Listen
+    | ConnectServer
+    | AbortRelay
+    | AbandonRelays
+    | RestoreRelay
     | SendToPeer
     | ConnectChannel
     | CloseChannel

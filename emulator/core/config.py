@@ -22,9 +22,24 @@ class Snat(Enum):
     POOL = "pool"
 
 
+class ServerType(Enum):
+    """fastL4 rewrites one connection's segments; standard ends it and opens another."""
+
+    FASTL4 = "fastL4"
+    STANDARD = "standard"
+
+
+class Commit(Enum):
+    """When a mirrored standard virtual server lets a segment reach its own TCP: at once, as
+    a BIG-IP does, or only once the standby holds it."""
+
+    ASYNC = "async"
+    SYNC = "sync"
+
+
 @dataclass(frozen=True)
 class VirtualServer:
-    """One fastL4 virtual server. A port of 0 means any, and is then not translated."""
+    """One virtual server. A port of 0 means any, and is then not translated."""
 
     name: str
     destination: Endpoint
@@ -35,6 +50,12 @@ class VirtualServer:
     loose_initiation: bool = False
     loose_close: bool = False
     idle_timeout_s: int = 300
+    type: ServerType = ServerType.FASTL4
+    commit: Commit = Commit.ASYNC
+
+    @property
+    def standard(self) -> bool:
+        return self.type is ServerType.STANDARD
 
     def matches(self, target: Endpoint) -> bool:
         """Whether a segment to `target` is for this virtual server."""
@@ -85,3 +106,13 @@ class Config:
     reject_unmatched: bool = True
     rebuild_automap: bool = True
     data_interfaces: tuple[str, ...] = ("ext", "int")
+
+    def floating_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
+        """The addresses of a standard virtual server that go where the traffic group goes."""
+        pool = server.snat_pool if server.snat is Snat.POOL else ()
+        return (server.destination.address, *pool)
+
+    def proxy_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
+        """Every address a standard virtual server's own sockets are bound to."""
+        own = (s.address for s in self.self_ips) if server.snat is Snat.AUTOMAP else ()
+        return (*self.floating_addresses(server), *own)

@@ -20,12 +20,16 @@ from emulator.core.config import Config
 from emulator.core.events import (
     ChannelDown,
     ChannelUp,
+    ClientAccepted,
     Event,
     HeartbeatHeard,
     OperatorStandby,
     PacketQueued,
     PeerMessages,
+    RelayEnded,
+    RestoreFailed,
     RouteAnswer,
+    ServerUnreachable,
     Tick,
 )
 from emulator.core.failover import Failover, Role, Signal
@@ -47,7 +51,9 @@ class Device:
         self.failover = Failover(order=config.order, timeout_s=config.failover_timeout_s, now=now)
         self.sender = Sender(config.name, config.traffic_group)
         self.traffic = Traffic(config, self.sender)
-        self._receiver = Receiver(self.traffic.table, config.traffic_group)
+        self._receiver = Receiver(
+            self.traffic.table, config.traffic_group, self.traffic.proxy.names
+        )
         self._mirrors = any(v.mirroring for v in config.virtual_servers)
         self._sequence = 0
         self._next_heartbeat = now
@@ -55,6 +61,7 @@ class Device:
         self._next_sweep = now + SWEEP_INTERVAL_S
         self.channel_up = False
         self._connecting = False
+        self._channel_lost: float | None = None  # when the standby lost it
 
     @property
     def active(self) -> bool:
@@ -67,9 +74,11 @@ class Device:
             case PacketQueued() if self.active:
                 return self.traffic.packet(event, now)
             case PacketQueued():
-                return self.traffic.packet_on_standby(event)
+                return self.traffic.packet_on_standby(event, now)
+            case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
+                return self.traffic.proxy.relayed(event, now)
             case HeartbeatHeard(heartbeat):
-                return self._heard(heartbeat, now)
+                return [*self._check_mirror(heartbeat, now), *self._heard(heartbeat, now)]
             case OperatorStandby():
                 return self._changed(self.failover.operator_standby(now), now)
             case Tick():
@@ -156,6 +165,7 @@ class Device:
 
     def _channel_up(self, now: float) -> list[Command]:
         self.channel_up, self._connecting = True, False
+        self._channel_lost = None
         if not self.active:
             return [Note("mirror-channel-accepted")]
         flows = self.traffic.mirrored_flows()
@@ -166,6 +176,7 @@ class Device:
     def _channel_down(self, reason: str, now: float) -> list[Command]:
         was_up = self.channel_up
         self._next_connect = now + RECONNECT_DELAY_S
+        self._channel_lost = None if self.active else now
         commands = self._stop_mirroring()
         if was_up:
             return [Note("mirror-channel-lost", {"reason": reason}), *commands]
@@ -175,7 +186,18 @@ class Device:
         self.channel_up = self._connecting = False
         if not self.sender.connected:
             return []
-        return self.traffic.unmirrored(self.sender.stop())
+        self.sender.stop()
+        return self.traffic.unmirrored()
+
+    def _check_mirror(self, heartbeat: Heartbeat, now: float) -> list[Command]:
+        """A standby without a channel, whose active peer lives on: its segments go on
+        unmirrored, and what is held of them grows old."""
+        lost = self._channel_lost
+        settled = lost is not None and now - lost > 2 * self.config.heartbeat_interval_s
+        if self.active or not heartbeat.active or not settled:
+            return []
+        self._channel_lost = None
+        return self.traffic.proxy.invalidate()
 
     def _messages(self, messages: tuple[Message, ...], now: float) -> list[Command]:
         commands: list[Command] = []
@@ -183,8 +205,8 @@ class Device:
         for message in messages:
             if isinstance(message.body, Ack):
                 if self.active:
-                    for flow in self.sender.acknowledged(message.body.acknowledged):
-                        commands += self.traffic.mirrored(flow)
+                    for held in self.sender.acknowledged(message.body.acknowledged):
+                        commands += self.traffic.mirrored(held)
                 continue
             refused = (
                 "both devices are active" if self.active else self._receiver.apply(message, now)

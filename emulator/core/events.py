@@ -6,16 +6,57 @@ from dataclasses import dataclass
 
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Message
-from emulator.wire.segment import Segment
+from emulator.wire.segment import Endpoint, Segment
 
 
 @dataclass(frozen=True, slots=True)
 class PacketQueued:
-    """A TCP segment the fast path did not answer waits for a verdict."""
+    """A TCP segment the fast path did not answer waits for a verdict.
+
+    `interface` is empty for one of the device's own TCP, on its way out. `packet`: all of
+    it, where the queue copies whole packets.
+    """
 
     packet_id: int
     interface: str
     segment: Segment
+    packet: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAccepted:
+    """Standard: a client's handshake is complete, its connection accepted."""
+
+    client: Endpoint
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnreachable:
+    """Standard: the server-side connection did not come about."""
+
+    client: Endpoint
+    virtual: Endpoint
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEnded:
+    """Standard: both connections are closed (`reset` empty), or one failed and the other
+    was reset for it; then `reset` says which and how."""
+
+    client: Endpoint
+    virtual: Endpoint
+    reset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFailed:
+    """Standard: the kernel would not restore a mirrored flow's connections."""
+
+    client: Endpoint
+    virtual: Endpoint
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +106,10 @@ class RouteAnswer:
 
 Event = (
     PacketQueued
+    | ClientAccepted
+    | ServerUnreachable
+    | RelayEnded
+    | RestoreFailed
     | HeartbeatHeard
     | OperatorStandby
     | Tick

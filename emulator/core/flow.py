@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from emulator.core.tracker import Tracker
 from emulator.wire.mirror import FlowRecord
 from emulator.wire.segment import Endpoint
 
@@ -20,7 +21,8 @@ CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
 
 
 class FlowState(Enum):
-    PENDING = "pending"  # its first packet waits for the peer's acknowledgement
+    PENDING = "pending"  # its first packet waits for the peer's acknowledgement; or taken over
+    # in the middle of the client's handshake, it waits for the client to go on
     OPEN = "open"
     CLOSING = "closing"
 
@@ -45,6 +47,9 @@ class Flow:
     created: float
     seen: float
     mirrored: bool = False  # the peer holds it, or we hold it for the peer
+    standard: bool = False  # two connections of the device's own TCP, not one passed through
+    copied: bool = False  # its segments are mirrored, from its SYN on
+    tracker: Tracker | None = None  # the peer's flow, as its mirrored segments show it
     packets: int = 0
     client_side: Side = field(init=False)
     server_side: Side = field(init=False)

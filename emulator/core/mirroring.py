@@ -1,6 +1,6 @@
 """Connection mirroring: what the active device sends and what the standby keeps.
 
-Rules
+Rules (fastL4)
 1. fastL4 mirrors a flow's set-up and its close, nothing between (F5: "Performance Layer 4
    virtual servers copy the connection setup and connection close packets").
 2. While the channel is up, a new flow's first packet waits until the standby has
@@ -8,6 +8,16 @@ Rules
 3. A new channel begins with a full resync of the flows that exist: fastL4 flows are
    re-mirrored on reconnect (ID974501) and after failback (K13478).
 4. When the channel is lost nothing waits any longer: flows go on unmirrored.
+
+Rules (standard)
+1. Every segment that comes in on either connection is mirrored, and the device's own SYN.
+2. `commit: async`: it reaches the device's TCP at once (F5: the standby is not waited for).
+   `commit: sync`: a segment with data, SYN or FIN waits until the standby has it, so nothing
+   is ever acknowledged that the standby does not hold. Bare acknowledgements never wait.
+3. A flow is mirrored from its SYN on or not at all: a flow older than the channel is not, and
+   a channel that fails ends the mirroring of those it had (F5 ID480699: "any failure
+   invalidates L7 mirroring"). The standby then forgets them once it hears that the active
+   device lives on.
 
 `Sender` is the active device's half, `Receiver` the standby's; neither touches a socket.
 """
@@ -19,15 +29,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emulator.core.flow import Flow, FlowState, FlowTable
+from emulator.core.tracker import Tracker
 from emulator.wire.mirror import (
     Body,
     FlowDown,
     FlowUp,
     Hello,
     Message,
+    Mirrored,
     ResyncEnd,
     ResyncStart,
 )
+from emulator.wire.segment import Segment, SegmentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,7 @@ class _Sent:
     sequence: int
     octets: int
     at: float
-    flow: Flow | None
+    waiting: Flow | int | None
 
 
 class Sender:
@@ -65,28 +78,27 @@ class Sender:
         messages += [self.send(FlowUp(flow.record), now, flow) for flow in flows]
         return [*messages, self.send(ResyncEnd(), now)]
 
-    def send(self, body: Body, now: float, flow: Flow | None = None) -> Message:
-        """Number one message; `flow` is reported by `acknowledged` once the peer holds it."""
+    def send(self, body: Body, now: float, waiting: Flow | int | None = None) -> Message:
+        """Number one message; `waiting`, a flow or a packet's id, is reported by `acknowledged`
+        once the peer holds it."""
         self._sequence += 1
         message = Message(self._sequence, body)
-        self._unacknowledged.append(_Sent(self._sequence, len(message.emit()), now, flow))
+        self._unacknowledged.append(_Sent(self._sequence, message.octets, now, waiting))
         return message
 
-    def acknowledged(self, sequence: int) -> list[Flow]:
-        """The flows the peer has come to hold."""
+    def acknowledged(self, sequence: int) -> list[Flow | int]:
+        """The flows and packets the peer has come to hold."""
         held = []
         while self._unacknowledged and self._unacknowledged[0].sequence <= sequence:
             sent = self._unacknowledged.popleft()
-            if sent.flow is not None:
-                held.append(sent.flow)
+            if sent.waiting is not None:
+                held.append(sent.waiting)
         return held
 
-    def stop(self) -> list[Flow]:
-        """The channel is lost: the flows that were waiting, to be let go unmirrored."""
+    def stop(self) -> None:
+        """The channel is lost: nothing on it will be acknowledged any more."""
         self.connected = False
-        waiting = [s.flow for s in self._unacknowledged if s.flow is not None]
         self._unacknowledged.clear()
-        return waiting
 
     def lag(self, now: float) -> Lag:
         """How far the peer is behind."""
@@ -98,8 +110,11 @@ class Sender:
 class Receiver:
     """Applies the active device's messages to the standby's table."""
 
-    def __init__(self, table: FlowTable, traffic_group: str) -> None:
-        self._table = table
+    def __init__(
+        self, table: FlowTable, traffic_group: str, standard: frozenset[str] = frozenset()
+    ) -> None:
+        """`standard`: the names of the virtual servers that mirror segments."""
+        self._table, self._standard = table, standard
         self._traffic_group = traffic_group
         self._stale: set[Flow] | None = None
 
@@ -111,18 +126,42 @@ class Receiver:
                     return f"the peer mirrors {group}, this channel is {self._traffic_group}"
                 if not active:
                     return "the peer does not claim to be active"
+            case Mirrored(packet):
+                return self._track(packet, now)
+            case body:
+                self._enter(body, now)
+        return ""
+
+    def _enter(self, body: Body, now: float) -> None:
+        """Flows come and go."""
+        match body:
             case ResyncStart():
                 self._stale = set(self._table.flows())
             case FlowUp(record):
-                older = self._table.add(Flow(record, FlowState.OPEN, now, now, mirrored=True))
+                flow = Flow(record, FlowState.OPEN, now, now, mirrored=True)
+                if record.virtual_server in self._standard:
+                    flow.standard, flow.tracker = True, Tracker(record)
+                older = self._table.add(flow)
                 if self._stale is not None and older is not None:
                     self._stale.discard(older)
             case FlowDown(client, virtual):
-                flow = self._table.get(client, virtual)
-                if flow is not None:
-                    self._table.remove(flow)
+                known = self._table.get(client, virtual)
+                if known is not None:
+                    self._table.remove(known)
             case ResyncEnd():
                 for flow in self._stale or ():
                     self._table.remove(flow)
                 self._stale = None
+
+    def _track(self, packet: bytes, now: float) -> str:
+        try:
+            segment = Segment.parse(packet)
+        except SegmentError as error:
+            return f"a mirrored segment is malformed: {error}"
+        flow = self._table.get(segment.source, segment.destination)
+        if flow is None:  # one of the device's own
+            flow = self._table.get(segment.destination, segment.source)
+        if flow is not None and flow.tracker is not None:
+            flow.tracker.take(segment, now)
+            flow.seen = now
         return ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from emulator.core.addresses import NoAddress, Selector
 from emulator.core.commands import (
+    AbortRelay,
     Command,
     Discard,
     Hold,
@@ -25,6 +26,7 @@ from emulator.core.config import Config, VirtualServer
 from emulator.core.events import PacketQueued
 from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
 from emulator.core.mirroring import Sender
+from emulator.core.proxy import Proxy, ends
 from emulator.wire.mirror import FlowDown, FlowUp
 from emulator.wire.segment import ACK, FIN, RST, SYN, Segment, reset_for
 from emulator.wire.seqnum import SeqNum
@@ -46,35 +48,45 @@ class Traffic:
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
         self._own = frozenset(s.address for s in config.self_ips)
         self._held: dict[Flow, int] = {}
+        self.proxy = Proxy(config, self.table, sender, self._close, self._count)
 
     def packet(self, event: PacketQueued, now: float) -> list[Command]:
         """A segment on the active device."""
         segment = event.segment
+        if not event.interface:
+            return self.proxy.outgoing(event, now, active=True)
         side = self.table.sides.get(key(segment.source, segment.destination))
         if side is None:
             return self._unknown(event, now)
         if _reopens(side, segment):
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
+        if side.flow.standard:
+            return self.proxy.known(event, side.flow, now)
         return self._known(event, side, now)
 
-    def packet_on_standby(self, event: PacketQueued) -> list[Command]:
+    def packet_on_standby(self, event: PacketQueued, now: float) -> list[Command]:
         """A standby serves nothing of the traffic group; its self IPs are always its own."""
         segment = event.segment
+        if not event.interface:
+            return self.proxy.outgoing(event, now, active=False)
         if segment.destination.address in self._own and not self._flow_of(segment):
             return self._reject(event)
         return [self._note("standby-drop", segment), Discard(event.packet_id)]
 
-    def mirrored(self, flow: Flow) -> list[Command]:
-        """The peer holds the flow: its first packet may go."""
-        flow.mirrored = True
-        return self._open(flow) if flow.state is FlowState.PENDING else []
+    def mirrored(self, held: Flow | int) -> list[Command]:
+        """The peer holds the flow or the segment: what waited for that may go."""
+        if isinstance(held, int):
+            return self.proxy.mirrored(held)
+        held.mirrored = True
+        return self._open(held) if held.state is FlowState.PENDING else []
 
-    def unmirrored(self, flows: list[Flow]) -> list[Command]:
+    def unmirrored(self) -> list[Command]:
         """The channel is gone: what waited for it goes on without a copy at the peer."""
         for flow in self.table.flows():
-            flow.mirrored = False
-        return [command for flow in flows if flow in self._held for command in self._open(flow)]
+            flow.mirrored = flow.copied = False
+        opened = [command for flow in list(self._held) for command in self._open(flow)]
+        return [*opened, *self.proxy.unmirrored()]
 
     def take_over(self, now: float) -> list[Command]:
         """Install every flow of the table, with addresses this device can serve."""
@@ -84,11 +96,14 @@ class Traffic:
             try:
                 record = self._selector.adopt(flow.record, self.table.taken)
             except NoAddress as error:
-                commands.append(Note("restore-failed", {**_ends(flow), "reason": str(error)}))
+                commands.append(Note("restore-failed", {**ends(flow), "reason": str(error)}))
+                continue
+            if flow.standard:
+                commands += self.proxy.restore(flow, record, now)
                 continue
             restored = Flow(record, FlowState.OPEN, flow.created, now)
             self.table.add(restored)
-            commands += [Note("flow-restored", _ends(restored)), InstallFlow(record)]
+            commands += [Note("flow-restored", ends(restored)), InstallFlow(record)]
         return commands
 
     def stand_by(self) -> list[Command]:
@@ -97,6 +112,7 @@ class Traffic:
         for flow in list(self._held):
             self.table.remove(flow)
         self._held.clear()
+        commands += self.proxy.stand_by()
         return [*commands, *(RemoveFlow(flow.record) for flow in self.table.flows())]
 
     def sweep(self, now: float) -> list[Command]:
@@ -106,15 +122,22 @@ class Traffic:
             idle = now - flow.seen
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
                 commands += self._close(flow, "closed", now)
-            elif flow.state is FlowState.OPEN and idle >= flow.record.idle_timeout_s:
+            elif _can_expire(flow) and idle >= flow.record.idle_timeout_s:
                 self._count(EXPIRED)
                 commands += self._close(flow, EXPIRED, now)
-                commands += [SendSegment(s) for s in _resets(flow)]
+                if flow.standard:
+                    commands.append(AbortRelay(flow.record.client, flow.record.virtual))
+                else:
+                    commands += [SendSegment(s) for s in _resets(flow)]
         return commands
 
     def mirrored_flows(self) -> list[Flow]:
-        """The flows whose virtual server has connection mirroring on."""
-        return [f for f in self.table.flows() if self._mirrored.get(f.record.virtual_server)]
+        """The flows a new channel begins with: fastL4 ones whose server has mirroring on."""
+        return [
+            f
+            for f in self.table.flows()
+            if self._mirrored.get(f.record.virtual_server) and not f.standard
+        ]
 
     def _unknown(self, event: PacketQueued, now: float) -> list[Command]:
         segment = event.segment
@@ -124,7 +147,8 @@ class Traffic:
                 return self._reject(event)
             return [self._note("no-listener", segment), Discard(event.packet_id)]
         starts = segment.flags & (SYN | ACK | RST) == SYN
-        if starts or (server.loose_initiation and not segment.flags & RST):
+        loose = server.loose_initiation and not server.standard  # a proxy needs a handshake
+        if starts or (loose and not segment.flags & RST):
             return self._create(event, server, now)
         return self._reject(event)
 
@@ -136,11 +160,13 @@ class Traffic:
             )
         except NoAddress as error:
             return self._reset(event, str(error))
+        if server.standard:
+            return self.proxy.create(event, server, record, now)
         flow = Flow(record, FlowState.PENDING, now, now, packets=1)
         self.table.add(flow)
         self._held[flow] = event.packet_id
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
-        note = Note(how, _ends(flow))
+        note = Note(how, ends(flow))
         if not (server.mirroring and self._sender.connected):
             return [note, *self._open(flow)]
         mirror = SendToPeer(self._sender.send(FlowUp(record), now, flow))
@@ -171,11 +197,11 @@ class Traffic:
     def _close(self, flow: Flow, why: str, now: float) -> list[Command]:
         self.table.remove(flow)
         record = flow.record
-        commands: list[Command] = [
-            Note("flow-closed", {**_ends(flow), "why": why}),
-            RemoveFlow(record),
-        ]
-        if self._sender.connected and self._mirrored.get(record.virtual_server):
+        commands: list[Command] = [Note("flow-closed", {**ends(flow), "why": why})]
+        if not flow.standard:
+            commands.append(RemoveFlow(record))
+        mirrored = flow.copied or (not flow.standard and self._mirrored.get(record.virtual_server))
+        if self._sender.connected and mirrored:
             down = FlowDown(record.client, record.virtual)
             commands.append(SendToPeer(self._sender.send(down, now)))
         return commands
@@ -215,21 +241,15 @@ class Traffic:
         )
 
 
+def _can_expire(flow: Flow) -> bool:
+    return flow.state is FlowState.OPEN or flow.tracker is not None
+
+
 def _reopens(side: Side, segment: Segment) -> bool:
-    """A client's SYN on a flow that is closing starts a new connection."""
-    closing = side.flow.state is FlowState.CLOSING
+    """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
+    unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
+    closing = side.flow.state is FlowState.CLOSING or unmade
     return closing and side.from_client and segment.flags & (SYN | ACK) == SYN
-
-
-def _ends(flow: Flow) -> dict[str, object]:
-    record = flow.record
-    return {
-        "virtual_server": record.virtual_server,
-        "client": str(record.client),
-        "virtual": str(record.virtual),
-        "snat": str(record.snat),
-        "member": str(record.member),
-    }
 
 
 def _resets(flow: Flow) -> list[Segment]:

@@ -16,17 +16,22 @@ from pathlib import Path
 from netfilterqueue import Packet
 
 from emulator.core.commands import (
+    AbandonRelays,
+    AbortRelay,
     CancelRoutes,
     CloseChannel,
     Command,
     ConnectChannel,
+    ConnectServer,
     Discard,
     Hold,
     InstallFlow,
+    Listen,
     Note,
     Release,
     RemoveFlow,
     RequestRoutes,
+    RestoreRelay,
     SendHeartbeat,
     SendSegment,
     SendToPeer,
@@ -44,18 +49,21 @@ from emulator.core.events import (
     Tick,
 )
 from emulator.core.fastpath import established
+from emulator.core.tracker import RelayPlan
 from emulator.device import tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.journal import Journal
+from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.conntrack import Conntrack, ConntrackError
-from emulator.kernel.nfqueue import PacketQueue, dropped
+from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
-from emulator.wire.segment import SegmentError, parse_headers
+from emulator.wire.segment import Segment, SegmentError, parse_headers
 
+_LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
 
@@ -73,8 +81,15 @@ class Shell:
         self._packet_id = 0
         self._stopping = False
         self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
-        rules.apply(config.data_interfaces)
+        standard = [v for v in config.virtual_servers if v.standard]
+        rules.apply(
+            config.data_interfaces,
+            proxied=[a for v in standard for a in config.proxy_addresses(v)],
+            mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
+            floating=[a for v in standard for a in config.floating_addresses(v)],
+        )
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
+        self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
         self._conntrack = Conntrack()
         self._raw = RawSender()
         self._channel = MirrorChannel(config.ha_address, config.peer_ha_address, config.mirror_port)
@@ -85,6 +100,7 @@ class Shell:
         self._control = ControlServer(control, self._on_control)
         self._selector = selectors.DefaultSelector()
         self._watched: tuple[socket.socket, int] | None = None
+        self._relays = Relays(self._selector, self._events.append)
         self._register()
 
     def run(self) -> None:
@@ -105,6 +121,8 @@ class Shell:
             self._on_heartbeat(0)
             if self._now >= self._device.next_timer():
                 self._dispatch(Tick())
+            self._relays.sweep(self._now)
+            self._drain()
         self._journal.write("stopped", {})
 
     def stop(self) -> None:
@@ -114,6 +132,7 @@ class Shell:
     def _register(self) -> None:
         read = selectors.EVENT_READ
         self._selector.register(self._queue, read, lambda _: self._queue.process())
+        self._selector.register(self._copies, read, lambda _: self._copies.process())
         self._selector.register(self._channel.listener, read, self._on_accept)
         self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
@@ -127,16 +146,26 @@ class Shell:
         if self._device.active and established(self._sides, data, self._now):
             packet.accept()
             return
+        self._decide(packet, parse_headers, data, copied=False)
+
+    def _on_copied(self, packet: Packet) -> None:
+        self._decide(packet, Segment.parse, packet.get_payload(), copied=True)
+
+    def _decide(
+        self, packet: Packet, parse: Callable[[bytes], Segment], data: bytes, *, copied: bool
+    ) -> None:
         try:
-            segment = parse_headers(data)
+            segment = parse(data)
         except SegmentError as error:
             self._journal.write("malformed", {"reason": str(error)})
             packet.drop()
             return
         self._packet_id += 1
         self._current = (self._packet_id, packet)
-        interface = self._interfaces.get(packet.indev, "?")
-        self._dispatch(PacketQueued(self._packet_id, interface, segment))
+        outgoing = packet.hook == _LOCAL_OUT
+        interface = "" if outgoing else self._interfaces.get(packet.indev, "?")
+        whole = data if copied else b""
+        self._dispatch(PacketQueued(self._packet_id, interface, segment, whole))
         self._current = None
 
     def _on_accept(self, _: int) -> None:
@@ -241,6 +270,16 @@ class Shell:
                 self._kernel(lambda: self._conntrack.install(record), "install", record.client)
             case RemoveFlow(record):
                 self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
+            case Listen(virtual):
+                self._kernel(lambda: self._relays.listen(virtual), "listen", virtual)
+            case ConnectServer(record):
+                self._relays.connect(record)
+            case AbortRelay(client, virtual):
+                self._relays.abort(client, virtual)
+            case RestoreRelay(plan):
+                self._restore(plan)
+            case AbandonRelays():
+                self._relays.abandon()
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendToPeer(message):
@@ -249,6 +288,7 @@ class Shell:
                 self._to_peer(self._channel.connect)
             case CloseChannel():
                 self._channel.close()
+                self._watch_channel()  # at once: a restored socket may get the same descriptor
             case SendHeartbeat(heartbeat):
                 self._heartbeat.send(heartbeat.emit())
             case RequestRoutes():
@@ -268,6 +308,14 @@ class Shell:
             effect()
         except (ConntrackError, OSError) as error:
             self._journal.write(f"{what}-failed", {"flow": str(end), "reason": str(error)})
+
+    def _restore(self, plan: RelayPlan) -> None:
+        if not self._relays.restore(plan):
+            return
+        for leg in (plan.client, plan.server):
+            if leg is not None and leg.fin is not None:
+                fin = leg.fin
+                self._kernel(lambda fin=fin: self._raw.send(fin), "send", fin.destination)  # type: ignore[misc]
 
     def _to_peer(self, effect: Callable[[], object]) -> None:
         try:

@@ -1,9 +1,13 @@
-"""NFQUEUE: packets up for a decision, headers only, super-packets whole.
+"""NFQUEUE: packets up for a decision, headers only or whole, super-packets uncut.
 
 The stock NetfilterQueue package never asks for GSO packets, so the kernel would cut every
 super-packet into MTU-sized ones before queueing. One nfnetlink message on the queue's own
 socket sets the flag. Only headers are copied (COPY_BYTES), so the package's 4096-byte
 receive buffer is enough, and verdicts carry no payload: rewriting is conntrack's work.
+
+A `CopyQueue` hands up whole packets: a second message asks for more than the package would,
+and the package reads from an object whose buffer is large enough. More than 65531 bytes are
+never copied (a 16-bit attribute length), so a larger super-packet arrives cut.
 
 Without a listener the kernel drops what is queued, which is what a dead device should do;
 never add --queue-bypass.
@@ -23,6 +27,8 @@ COPY_BYTES = 128  # IPv4 and TCP headers with all options: at most 120
 MAX_QUEUED = 8192
 _RECEIVE_BUFFER = 64 << 20
 _NFNL_QUEUE_CONFIG = (3 << 8) | 2
+_NFQA_CFG_PARAMS = 2
+_LARGEST = 70000  # a whole packet and its metadata
 _NFQA_CFG_MASK, _NFQA_CFG_FLAGS, _CFG_F_GSO = 4, 5, 4
 
 
@@ -54,12 +60,40 @@ class PacketQueue:
 
     def _accept_super_packets(self, number: int) -> None:
         flag = struct.pack("!I", _CFG_F_GSO)
-        body = struct.pack("!BBH", 0, 0, number)
+        attributes = b""
         for kind in (_NFQA_CFG_FLAGS, _NFQA_CFG_MASK):
-            body += struct.pack("HH", 4 + len(flag), kind) + flag
+            attributes += struct.pack("HH", 4 + len(flag), kind) + flag
+        self._configure(number, attributes)
+
+    def _configure(self, number: int, attributes: bytes) -> None:
+        body = struct.pack("!BBH", 0, 0, number) + attributes.ljust(
+            -(-len(attributes) // 4) * 4, b"\0"
+        )
         message = struct.pack("IHHII", 16 + len(body), _NFNL_QUEUE_CONFIG, 1, 0, 0) + body
         with socket.socket(fileno=os.dup(self.fileno())) as netlink:
             netlink.send(message)
+
+
+class CopyQueue(PacketQueue):
+    """As PacketQueue, with whole packets."""
+
+    def __init__(self, number: int, on_packet: Callable[[Packet], None]) -> None:
+        super().__init__(number, on_packet)
+        self._netlink = socket.socket(fileno=os.dup(self.fileno()))
+        params = struct.pack("!IB", 0xFFFF, COPY_PACKET)
+        self._configure(number, struct.pack("HH", 4 + len(params), _NFQA_CFG_PARAMS) + params)
+
+    def process(self) -> None:
+        """Hand every packet that waits to `on_packet`; returns when none is left."""
+        self._queue.run_socket(self)  # type: ignore[arg-type]  # it calls nothing but recv
+
+    def recv(self, _: int) -> bytes:
+        """One netlink message, however large; raises BlockingIOError."""
+        return self._netlink.recv(_LARGEST, socket.MSG_DONTWAIT)
+
+    def close(self) -> None:
+        self._netlink.close()
+        super().close()
 
 
 def dropped() -> int:

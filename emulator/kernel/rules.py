@@ -5,39 +5,76 @@ with later packets of its flow at confirmation, and an entry installed while it 
 applies to it. The nat table and the conntrack match register the hooks that make
 injected entries take effect. The kernel forwards translated flows only; nothing but ICMP
 reaches the device's own self IPs (port lockdown "Allow None").
+
+The addresses of a standard virtual server are the kernel's own (on `lo`) and untracked: its
+TCP gets what the queue lets through. Its SYN, FIN and RST segments are queued on their way
+out as well: without a listener they are dropped, so a device whose process died closes no
+connection, as a BIG-IP whose TMM died does not.
 """
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 QUEUE = 1
+COPY_QUEUE = 2  # whole packets, of mirrored standard virtual servers
+
+Addresses = Sequence[IPv4Address]
 
 
 class RulesError(RuntimeError):
-    """iptables-restore refused the rules; the text is its own."""
+    """The rules or addresses were refused; the text is the program's own."""
 
 
-def ruleset(interfaces: Sequence[str]) -> str:
-    """The rules for a device with these data interfaces, as iptables-restore reads them."""
-    raw = [f"-A PREROUTING -i {i} -p tcp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
+def ruleset(interfaces: Sequence[str], proxied: Addresses = (), mirrored: Addresses = ()) -> str:
+    """The rules for a device with these data interfaces, as iptables-restore reads them.
+
+    `proxied`: the addresses of its standard virtual servers; `mirrored`: those of them whose
+    packets are to be copied whole.
+    """
+    raw = [f"-A PREROUTING -p tcp -d {a} -j CT --notrack" for a in proxied]
+    raw += [
+        f"-A PREROUTING -i {i} -p tcp -d {a} -j NFQUEUE --queue-num {COPY_QUEUE}"
+        for a in mirrored
+        for i in interfaces
+    ]
+    raw += [f"-A PREROUTING -i {i} -p tcp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
     # Resets of the device's own making belong to no tracked connection.
     raw += [f"-A OUTPUT -o {i} -p tcp --tcp-flags RST RST -j CT --notrack" for i in interfaces]
+    for address in proxied:
+        raw.append(f"-A OUTPUT -p tcp -s {address} -j CT --notrack")
+        ends = f"-A OUTPUT -p tcp -s {address} ! --tcp-flags SYN,FIN,RST NONE"
+        queue = COPY_QUEUE if address in mirrored else QUEUE
+        raw.append(f"{ends} -j NFQUEUE --queue-num {queue}")
     lines = ["*raw", *raw, "COMMIT", "*nat", ":PREROUTING ACCEPT", ":POSTROUTING ACCEPT", "COMMIT"]
     lines += ["*filter", ":FORWARD DROP"]
     lines += ["-A FORWARD -m conntrack --ctstate DNAT,SNAT,RELATED -j ACCEPT"]
+    lines += [f"-A INPUT -p tcp -d {a} -j ACCEPT" for a in proxied]
     for interface in interfaces:
         lines += [f"-A INPUT -i {interface} -p icmp -j ACCEPT", f"-A INPUT -i {interface} -j DROP"]
     return "\n".join([*lines, "COMMIT", ""])
 
 
-def apply(interfaces: Sequence[str]) -> None:
-    """Install the rules in the caller's namespace and start forwarding; raises RulesError."""
-    done = subprocess.run(
-        ["iptables-restore"], input=ruleset(interfaces), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RulesError(done.stderr.strip() or f"iptables-restore exited {done.returncode}")
+def apply(
+    interfaces: Sequence[str],
+    proxied: Addresses = (),
+    mirrored: Addresses = (),
+    floating: Addresses = (),
+) -> None:
+    """Install the rules in the caller's namespace and start forwarding; raises RulesError.
+
+    `floating`: those of `proxied` that no interface has; they are put on `lo`.
+    """
+    for address in floating:
+        _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
+    _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def _run(argv: list[str], stdin: str) -> None:
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RulesError(done.stderr.strip() or f"{argv[0]} exited {done.returncode}")

@@ -58,6 +58,8 @@ def _faults(facts: Facts, scenario: Scenario) -> list[str]:
             found.append(f"the capture misses bytes of {connection.name}")
     if missing := set(scenario.sessions) - {c.name for c in facts.connections}:
         found.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
+    if cut := facts.records_of("malformed"):
+        found.append(f"{cut[0]['node']} could not read a packet: {cut[0]['reason']}")
     for record in facts.records_of("late"):
         if float(str(record["seconds"])) > MAX_LATE_S:
             found.append(f"{record['node']} was {record['seconds']} s late")

@@ -12,5 +12,6 @@ CAUSES: dict[str, str] = {
     "old-active-answered": "the old device, no longer active, reset the connection",
     "idle-expired": "a device had let the flow expire for want of traffic",
     "source-dest-check": "the fabric dropped it: the interface's source/destination check is on",
+    "mirror-lag": "the old device had acknowledged bytes that the new one did not hold yet",
     "unknown": "no rule fits what was seen; a bug to file, with the capture",
 }

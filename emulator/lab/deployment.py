@@ -52,6 +52,8 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 loose_initiation=server.loose_initiation,
                 loose_close=server.loose_close,
                 idle_timeout_s=server.idle_timeout_s,
+                type=device.ServerType(server.type),
+                commit=device.Commit(server.commit),
             ),
         ),
         routes=tuple(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
+from emulator.lab.proxied import mirror_lag, passed_on, stuck
 from emulator.lab.tracing import TAIL_NS, Sighting, Transmission, is_device
 
 CAPTURE = "run.pcapng"
@@ -64,8 +65,21 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
     The state at the end counts: what was lost during the outage itself, before the fabric
     moved, is what every failover costs. So the last transmission of each direction tells.
     """
+    lag = mirror_lag(connection) if connection.proxied else None
+    if lag is not None:
+        old, new = lag.old.segment.ack, lag.new.segment.ack
+        return Cause(
+            "mirror-lag",
+            f"{connection.first_device} had acknowledged {lag.octets} bytes of {lag.end}'s that "
+            "the new active device does not have: they were not mirrored in time.",
+            (
+                *_last_delivered(connection, before=lag.new.frame),
+                Evidence.of(lag.old, f"{lag.end} receives the old device's acknowledgement {old}"),
+                Evidence.of(lag.new, f"{lag.end} receives the new device's: only {new}"),
+            ),
+        )
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
-        ending = _last_ending(connection, facts, direction)
+        ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
             cause, text = _where_lost(connection, facts, direction, ending)
             evidence = [
@@ -102,7 +116,7 @@ def _who_reset(
 ) -> tuple[str, str]:
     node = origin.node
     if is_device(node):
-        return _device_reset(connection, facts, node, trigger)
+        return _device_reset(connection, facts, origin, trigger)
     server = connection.server
     if server is not None and node == server.node and trigger is not None:
         source = trigger.segment.source
@@ -117,8 +131,13 @@ def _who_reset(
 
 
 def _device_reset(
-    connection: Connection, facts: Facts, node: str, trigger: Sighting | None
+    connection: Connection, facts: Facts, origin: Sighting, trigger: Sighting | None
 ) -> tuple[str, str]:
+    node = origin.node
+    relayed = passed_on(connection, origin) if connection.proxied else None
+    if relayed is not None:
+        cause, text = _who_reset(connection, facts, relayed.origin, _answered(connection, relayed))
+        return cause, f"{text} {node} reset the other side for it."
     decision = facts.decision_on(trigger) if trigger else None
     why = str(decision["cause"]) if decision and "cause" in decision else ""
     said = f' ("{why}")' if why else ""

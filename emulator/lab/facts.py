@@ -5,6 +5,9 @@ A connection begins with a SYN that leaves the client; it is followed through ad
 translation by its transmissions, each of which ties the addresses of one side to those of
 the other. What an end "received" is only what reached it with the addresses *its own*
 socket has: a segment from another source is no part of its connection.
+
+A device that proxies ends the client's connection and opens another: both are one
+`Connection` here (`lab.legs` joins them), whose bytes go from end to end all the same.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from emulator.lab.applications import NAMES
+from emulator.lab.legs import Joiner
 from emulator.lab.streams import Stream
 from emulator.lab.tracing import (
     ROUTER,
@@ -74,6 +78,7 @@ class Connection:
     client: Socket
     isn: SeqNum
     server: Socket | None = None
+    proxied: bool = False  # a device's own two connections, not one passed on
     to_server: Stream = field(default_factory=Stream)
     to_client: Stream = field(default_factory=Stream)
     transmissions: list[tuple[Transmission, Direction]] = field(default_factory=list)
@@ -91,16 +96,43 @@ class Connection:
         return next((d for d in devices if d), None)
 
     def switch(self, direction: Direction) -> Transmission | None:
-        """The first transmission that another device than the first one handled."""
+        """The first transmission that another device than the first one handled; of a proxied
+        connection, the first of an end's own that went to another device."""
         first = self.first_device
         for transmission, its in self.transmissions:
-            if its is direction and transmission.device not in (None, first):
+            own = self.proxied and is_device(transmission.origin.node)
+            if its is direction and transmission.device not in (None, first) and not own:
                 return transmission
         return None
 
     def carried_by(self, device: str) -> bool:
-        """Whether `device` ever passed a segment on from one side to the other."""
+        """Whether `device` ever passed a segment on from one side to the other, or as a proxy
+        sent one of its own that was no reset."""
+        if self.proxied:
+            return any(
+                t.origin.node == device and not t.segment.flags & RST for t, _ in self.transmissions
+            )
         return any(_passed(t, device) for t, _ in self.transmissions)
+
+    def acknowledged_by(self, device: str, direction: Direction) -> tuple[SeqNum, Sighting] | None:
+        """How far a proxying device's acknowledgements of a direction's bytes came, as its
+        sender received them, and the first segment that said so."""
+        sender = self.client if direction is Direction.TO_SERVER else self.server
+        best: tuple[SeqNum, Sighting] | None = None
+        for transmission, its in self.transmissions:
+            last, segment = transmission.last, transmission.last.segment
+            if (
+                its is not direction
+                and transmission.origin.node == device
+                and segment.flags & (ACK | RST) == ACK
+                and not last.outgoing
+                and sender is not None
+                and last.node == sender.node
+                and self._is_for(last)
+                and (best is None or best[0].precedes(segment.ack))
+            ):
+                best = segment.ack, last
+        return best
 
     def ending(self, transmission: Transmission, points: Mapping[str, CapturePoint]) -> Ending:
         """Where the transmission ended."""
@@ -168,8 +200,9 @@ class Facts:
 
 def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     """Facts from a trace and, where there are any, from journals and logs."""
-    connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions)]
     ordered = sorted(records, key=_time)
+    joiner = Joiner(ordered)
+    connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
     return Facts(connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns)
 
 
@@ -178,7 +211,7 @@ def _time(record: Record) -> float:
     return float(time) if isinstance(time, int | float) else 0.0
 
 
-def _assign(transmissions: Sequence[Transmission]) -> list[Connection]:
+def _assign(transmissions: Sequence[Transmission], joiner: Joiner) -> list[Connection]:
     """Which transmission belongs to which connection, and its direction."""
     connections: list[Connection] = []
     owners: dict[Pair, tuple[Connection, Direction]] = {}
@@ -188,11 +221,21 @@ def _assign(transmissions: Sequence[Transmission]) -> list[Connection]:
             connections.append(opened)
             owners[opened.client.local, opened.client.remote] = (opened, Direction.TO_SERVER)
             owners[opened.client.remote, opened.client.local] = (opened, Direction.TO_CLIENT)
+            joiner.client_syn(transmission)
         pairs = [(s.segment.source, s.segment.destination) for s in transmission.sightings]
         found = next((owners[pair] for pair in pairs if pair in owners), None)
+        if found is None or transmission.segment.flags & (SYN | ACK) == SYN:
+            joined = joiner.join(transmission)
+            if joined in owners:
+                found = (owners[joined][0], Direction.TO_SERVER)
+                found[0].proxied = True
+                source, destination = pairs[0]
+                owners[source, destination] = found
+                owners[destination, source] = (found[0], Direction.TO_CLIENT)
         if found is None:
             continue
         connection, direction = found
+        joiner.follow(transmission.segment)
         connection.transmissions.append((transmission, direction))
         back = Direction.TO_CLIENT if direction is Direction.TO_SERVER else Direction.TO_SERVER
         for source, destination in pairs:
@@ -219,12 +262,15 @@ def _opening(
 def _measure(connection: Connection, end_ns: int) -> Connection:
     """Fill in streams, resets and closes from the connection's transmissions."""
     connection.end_ns = end_ns
+    finished: set[Direction] = set()  # an end closed it, not a proxy of its own accord
     for transmission, direction in connection.transmissions:
         if direction is Direction.TO_SERVER and connection.server is None:
             _find_server(connection, transmission)
         stream = connection.stream(direction)
         if is_end(transmission.origin.node) and transmission.origin.outgoing:
             stream.leave(transmission)
+            if transmission.segment.flags & FIN:
+                finished.add(direction)
     arrivals = [
         (t.last, t, d)
         for t, d in connection.transmissions
@@ -234,6 +280,7 @@ def _measure(connection: Connection, end_ns: int) -> Connection:
         _receive(connection, arrival, transmission, direction)
     for stream in (connection.to_server, connection.to_client):
         stream.gap = stream.gap or stream.acknowledged > len(stream.delivered)
+    connection.fins = {d: s for d, s in connection.fins.items() if d in finished}
     return connection
 
 

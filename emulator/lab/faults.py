@@ -35,6 +35,11 @@ def silence(lab: Lab, node: str) -> None:
     run(lab.world.namespace(node), ["nft", "-f", "-"], stdin=_SILENCE)
 
 
+def silence_ends(lab: Lab, node: str) -> None:
+    """The node's links carry packets again."""
+    run(lab.world.namespace(node), ["nft", "delete", "table", "ip", "silence"])
+
+
 def _force_standby(lab: Lab, node: str) -> None:
     lab.tmsh(node, "run sys failover standby")
 

@@ -52,7 +52,8 @@ def result(
         "failover": failover_times(facts, verdicts),
         "mirror": {
             "mode": "connection" if server.mirroring else "none",
-            "commit": None,  # fastL4 mirrors set-up and close: there is no stream to commit
+            # fastL4 mirrors set-up and close: there is no stream to commit
+            "commit": server.commit if server.mirroring and server.type == "standard" else None,
             "flows": mirror.flows,
             "lag_bytes_at_failover": mirror.lag_bytes,
         },

@@ -38,7 +38,9 @@ class VirtualServer(Model):
     destination: IPv4Address = Field(
         IPv4Address("10.99.0.10"), description="address; in the routed alien range 10.99.0.0/24"
     )
-    type: Literal["fastL4"] = "fastL4"
+    type: Literal["fastL4", "standard"] = Field(
+        "fastL4", description="fastL4: segments are rewritten; standard: a full proxy"
+    )
     pool: tuple[Backend, ...] = Field(("backend-1",), description="members, round robin")
     snat: Literal["none", "automap", "pool"] = Field(
         "automap", description="source-address-translation"
@@ -47,6 +49,11 @@ class VirtualServer(Model):
         (IPv4Address("10.88.0.10"),), description="with snat pool; routed range 10.88.0.0/24"
     )
     mirroring: bool = Field(True, description="connection mirroring")
+    commit: Literal["async", "sync"] = Field(
+        "async",
+        description="mirrored standard: segments reach the device's TCP at once (async, as on a "
+        "BIG-IP) or once the standby holds them (sync)",
+    )
     loose_initiation: bool = False
     loose_close: bool = False
     idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = 300
@@ -140,6 +147,11 @@ class Scenario(Model):
             raise ValueError("sessions is empty: nothing to observe")
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
+        if self.virtual_server.type == "standard" and self.virtual_server.snat == "none":
+            raise ValueError(
+                "virtual_server.type standard needs snat automap or pool: its server-side "
+                "connection has to come from an address of the device's"
+            )
         return self
 
     def _routed(self, table: str, address: IPv4Address) -> bool:

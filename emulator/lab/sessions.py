@@ -82,6 +82,13 @@ class Sessions:
                     found.append(f"{name}: {entry['reason']}")
         return found
 
+    def progressed(self, since: float) -> bool:
+        """Whether every session has had bytes come back after `since`, wall-clock seconds."""
+        return all(
+            any(e["what"] == "progress" and float(str(e["time"])) > since for e in log.read())
+            for log in self._logs.values()
+        )
+
     def settled(self, routes_effective: float | None, lived_s: float) -> list[str]:
         """Newly settled sessions, a line each: ended, or living on.
 

@@ -79,9 +79,11 @@ class Stream:
             offset = ack.octets_from(self._sent_base)
             self.acknowledged = max(self.acknowledged, min(offset, len(self.sent)))
 
-    def oldest_unacknowledged(self) -> Transmission | None:
-        """The first transmission of the oldest byte the sender knows no delivery of."""
-        return next((t for end, t in self.first_sent if end > self.acknowledged), None)
+    def oldest_undelivered(self) -> Transmission | None:
+        """The first transmission of the oldest byte that did not arrive, or of which the sender
+        does not know so. A proxy acknowledges what it has not delivered yet."""
+        known = min(self.acknowledged, len(self.delivered))
+        return next((t for end, t in self.first_sent if end > known), None)
 
     def _take_in_order(self) -> None:
         while self._waiting:

@@ -4,7 +4,7 @@ Outcomes
   RESET      an end's own socket received a reset
   CLOSED     both ends sent FIN, and both arrived
   TIMED_OUT  an end's program reports that its kernel gave up
-  STALLED    open, and bytes sent more than STALLED_S before the end are unacknowledged
+  STALLED    open, and bytes sent more than STALLED_S before the end are undelivered
   SURVIVED   none of these
 
 Rules never look at a scenario. `docs/fidelity.md` lists what each rule takes as evidence.
@@ -90,7 +90,7 @@ def _gave_up(connection: Connection, facts: Facts) -> bool:
 
 
 def _stalled(stream: Stream, end_ns: int) -> bool:
-    oldest = stream.oldest_unacknowledged()
+    oldest = stream.oldest_undelivered()
     return oldest is not None and end_ns - oldest.origin.time_ns > STALLED_S * 1e9
 
 

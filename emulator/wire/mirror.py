@@ -2,7 +2,8 @@
 
 F5 does not publish its wire format; this one is ours. What is sent follows the documents: a
 fastL4 virtual server mirrors the set-up and the close of a flow, nothing in between
-(`docs/fidelity.md`, "Connection mirroring").
+(`docs/fidelity.md`, "Connection mirroring"); a standard one mirrors the complete data stream,
+here as the segments that come in on either connection, whole.
 
 A message is a 12-byte header and a body::
 
@@ -24,7 +25,8 @@ from enum import IntEnum
 from emulator.wire.segment import Endpoint
 
 VERSION = 1
-MAX_BODY = 512
+MAX_BODY = 512  # of all messages but a mirrored segment
+MAX_SEGMENT = 0xFFFF  # an IP packet
 _HEADER = struct.Struct("!2sBBHHI")
 _RECORD = struct.Struct("!BIB")
 _MAGIC = b"ML"
@@ -44,7 +46,7 @@ class SnatKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
-    """One fastL4 flow, as the four columns of `show sys connection` give it.
+    """One flow, as the four columns of `show sys connection` give it.
 
     `client` -> `virtual` is the client-side flow, `snat` -> `member` the server-side one.
     """
@@ -113,15 +115,23 @@ class FlowDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirrored:
+    """A segment of a standard flow, an IP packet: one that came in, or the device's own SYN."""
+
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """Everything up to `acknowledged` is held by the receiver."""
 
     acknowledged: int
 
 
-Body = Hello | ResyncStart | ResyncEnd | FlowUp | FlowDown | Ack
+Body = Hello | ResyncStart | ResyncEnd | FlowUp | FlowDown | Ack | Mirrored
 _TYPES: dict[type[object], int] = {
     Hello: 1, ResyncStart: 2, ResyncEnd: 3, FlowUp: 4, FlowDown: 5, Ack: 6,
+    Mirrored: 7,
 }  # fmt: skip
 
 
@@ -132,10 +142,17 @@ class Message:
     sequence: int
     body: Body
 
+    @property
+    def octets(self) -> int:
+        """Its length on the channel."""
+        body = self.body
+        return _HEADER.size + len(body.packet if isinstance(body, Mirrored) else _emit_body(body))
+
     def emit(self) -> bytes:
         body = _emit_body(self.body)
-        if len(body) > MAX_BODY:
-            raise MirrorError(f"a body of {len(body)} bytes, at most {MAX_BODY} go in a message")
+        limit = _limit(_TYPES[type(self.body)])
+        if len(body) > limit:
+            raise MirrorError(f"a body of {len(body)} bytes, at most {limit} go in a message")
         sequence = self.body.acknowledged if isinstance(self.body, Ack) else self.sequence
         kind = _TYPES[type(self.body)]
         return _HEADER.pack(_MAGIC, VERSION, kind, len(body), 0, sequence) + body
@@ -155,8 +172,8 @@ class Decoder:
             magic, version, kind, length, _, sequence = _HEADER.unpack_from(self._buffer)
             if magic != _MAGIC or version != VERSION:
                 raise MirrorError(f"not a version {VERSION} mirror message: {magic!r} {version}")
-            if length > MAX_BODY:
-                raise MirrorError(f"a body of {length} bytes, at most {MAX_BODY} are allowed")
+            if length > _limit(kind):
+                raise MirrorError(f"a body of {length} bytes, at most {_limit(kind)} are allowed")
             end = _HEADER.size + length
             if len(self._buffer) < end:
                 break
@@ -166,8 +183,14 @@ class Decoder:
         return messages
 
 
+def _limit(kind: int) -> int:
+    return MAX_SEGMENT if kind == _TYPES[Mirrored] else MAX_BODY
+
+
 def _emit_body(body: Body) -> bytes:
     match body:
+        case Mirrored(packet):
+            return packet
         case Hello(device, group, active):
             names = [_text(device), _text(group)]
             return bytes([active, *(len(n) for n in names)]) + b"".join(names)
@@ -197,6 +220,8 @@ def _parse(kind: int, body: bytes, sequence: int) -> Body:
             return FlowDown(Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:]))
         case 6:
             return Ack(sequence)
+        case 7:
+            return Mirrored(body)
     raise MirrorError(f"unknown message type {kind}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from click.testing import CliRunner
 
@@ -21,8 +23,8 @@ def test_a_missing_kernel_feature_is_one_clear_line(
 ) -> None:
     lacking = doctor.Check("NFQUEUE", False, "no such target", "modprobe xt_NFQUEUE")
     optional = doctor.Check("TCP_REPAIR", False, "no", "another kernel", needed=False)
-    monkeypatch.setattr(cli.host, "examine", lambda: [lacking, optional])
-    monkeypatch.setattr(cli.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(doctor, "examine", lambda: [lacking, optional])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     done = CliRunner().invoke(cli.cli, words)
     assert done.exit_code == cli.CANNOT
     assert done.stderr == (

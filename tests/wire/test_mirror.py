@@ -138,7 +138,7 @@ def test_a_long_body_is_refused_before_it_has_come():
     [
         b"LM" + ACK_BYTES[2:],
         ACK_BYTES[:2] + b"\x02" + ACK_BYTES[3:],
-        ACK_BYTES[:3] + b"\x07" + ACK_BYTES[4:],
+        ACK_BYTES[:3] + b"\x08" + ACK_BYTES[4:],
         ACK_BYTES[:3] + b"\0" + ACK_BYTES[4:],
         ACK_BYTES[:5] + b"\x01" + ACK_BYTES[6:] + b"x",
         bytes.fromhex("4d4c 01 05 000b 0000 00000009") + bytes(11),
@@ -150,7 +150,7 @@ def test_a_long_body_is_refused_before_it_has_come():
         FLOW_UP_BYTES[:-1] + b"\xff",
     ],
     ids=[
-        "magic", "version", "type 7", "type 0", "an ack with a body", "short flow key",
+        "magic", "version", "type 8", "type 0", "an ack with a body", "short flow key",
         "hello does not add up", "hello role", "hello not UTF-8", "SNAT kind", "name length",
         "name not UTF-8",
     ],

@@ -1,0 +1,239 @@
+"""A standard flow as the standby knows it: both connections, rebuilt from mirrored segments.
+
+The active device mirrors what comes in on either connection, and its own SYN and SYN-ACK,
+which say all it chose itself: initial sequence numbers, window scales, timestamp clock.
+The rest follows from what comes in:
+
+    rcv_nxt     the peer's bytes, put in order
+    snd_una     the peer's acknowledgements
+    send queue  what the *other* connection received and this peer has not acknowledged
+    windows     the peer's own, scaled; ours at its largest (a smaller one than the old device
+                advertised would make its peer's segments look out of window)
+
+The names are those of RFC 9293 and of CRIU's soccr. Nothing of the device's own outgoing
+data is needed: it is the other connection's incoming data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from emulator.core.reassembly import Reassembly
+from emulator.wire.mirror import FlowRecord
+from emulator.wire.options import Options
+from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint, Segment
+from emulator.wire.seqnum import SeqNum
+
+# How far our restored clock runs ahead of the estimate: the SYN was under way when it was
+# taken, and a timestamp behind what the peer saw last makes it drop the segment (PAWS).
+CLOCK_SLACK_MS = 200
+
+
+class NotRestorable(ValueError):
+    """The flow cannot be taken over; the text is the reason for the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegPlan:
+    """One connection as it is to be restored.
+
+    `sent` may have reached the peer already: it lies inside the peer's window; `unsent` may
+    not. `timestamp`: our clock now, None without RFC 7323. `fin`: a segment that tells the
+    restored socket of the FIN its peer will not repeat.
+    """
+
+    local: Endpoint
+    remote: Endpoint
+    rcv_nxt: SeqNum
+    snd_una: SeqNum
+    sent: bytes
+    unsent: bytes
+    mss_clamp: int
+    snd_wscale: int | None
+    rcv_wscale: int | None
+    sack: bool
+    timestamp: int | None
+    snd_wnd: int
+    rcv_wnd: int
+    fin: Segment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayPlan:
+    """A flow to be restored; without `server` that connection is opened anew, and `early` is
+    what the client has sent for it."""
+
+    record: FlowRecord
+    client: LegPlan
+    server: LegPlan | None
+    early: bytes = b""
+
+
+class Leg:
+    """One of the two connections: `local` is the device's end, `remote` the peer's."""
+
+    def __init__(self, local: Endpoint, remote: Endpoint) -> None:
+        self.local, self.remote = local, remote
+        self.received = Reassembly()
+        self.irs: SeqNum | None = None
+        self.iss: SeqNum | None = None
+        self.snd_una: SeqNum | None = None
+        self.fin_at: int | None = None  # offset of the peer's FIN
+        self.reset = False
+        self._window_edge: SeqNum | None = None  # the furthest the peer ever allowed
+        self._own = self._peer = Options()
+        self._clock: tuple[int, float] | None = None  # our TSval, and when it was that
+        self._echoed = 0  # the latest of ours the peer has echoed
+
+    @property
+    def established(self) -> bool:
+        """Both initial sequence numbers are known, and the peer has acknowledged ours."""
+        return self.irs is not None and self.snd_una is not None
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of our bytes (and our FIN) the peer has acknowledged."""
+        if self.iss is None or self.snd_una is None:
+            return 0
+        return self.snd_una.octets_from(self.iss + 1)
+
+    @property
+    def fin_received(self) -> bool:
+        return self.fin_at is not None and self.received.end >= self.fin_at
+
+    def sent_by_us(self, segment: Segment, now: float) -> None:
+        """Our own SYN or SYN-ACK."""
+        if segment.flags & SYN:
+            self.iss = segment.seq
+            self._own = Options.parse(segment.options)
+            if self._own.timestamps:
+                self._clock = self._own.timestamps[0], now
+
+    def sent_by_peer(self, segment: Segment) -> None:
+        """A segment that came in."""
+        if segment.flags & RST:
+            self.reset = True
+            return
+        options = Options.parse(segment.options)
+        if segment.flags & SYN:
+            self.irs, self._peer = segment.seq, options
+        if self.irs is None:
+            return
+        if segment.flags & ACK and self.iss is not None:
+            self._acknowledge(segment, options)
+        if segment.payload and not segment.flags & SYN:
+            self._take(segment)
+        if segment.flags & FIN:
+            self.fin_at = self._offset(segment) + len(segment.payload)
+
+    def plan(self, other: Leg, now: float) -> LegPlan:
+        """How to restore this connection; `other` is where its send queue comes from."""
+        assert self.irs is not None
+        assert self.iss is not None
+        assert self.snd_una is not None
+        assert self._window_edge is not None
+        end = other.received.end
+        start = min(self.acknowledged, end)  # our FIN, if acknowledged, is sent once more
+        snd_una = self.iss + (1 + start)
+        window = max(0, self._window_edge.octets_from(snd_una))
+        queue = other.received.read(start, end)
+        scaled = self._own.window_scale is not None and self._peer.window_scale is not None
+        rcv_wscale = self._own.window_scale if scaled else None
+        rcv_nxt = self.irs + (1 + self.received.end)
+        fin = None
+        if self.fin_received:
+            fin = Segment(self.remote, self.local, rcv_nxt, snd_una, FIN | ACK, 0xFFFF)
+        return LegPlan(
+            self.local, self.remote, rcv_nxt, snd_una, queue[:window], queue[window:],
+            self._peer.mss, self._peer.window_scale if scaled else None, rcv_wscale,
+            self._own.sack_permitted and self._peer.sack_permitted, self._timestamp(now),
+            window, 0xFFFF << (rcv_wscale or 0), fin,
+        )  # fmt: skip
+
+    def _acknowledge(self, segment: Segment, options: Options) -> None:
+        if self.snd_una is None or self.snd_una.precedes(segment.ack):
+            self.snd_una = segment.ack
+        scaled = self._own.window_scale is not None and not segment.flags & SYN
+        scale = (self._peer.window_scale or 0) if scaled else 0
+        edge = segment.ack + (segment.window << scale)
+        if self._window_edge is None or self._window_edge.precedes(edge):
+            self._window_edge = edge
+        if options.timestamps and self._clock:
+            echo = options.timestamps[1]
+            if 0 < (echo - self._echoed) % (1 << 32) < 1 << 31 or not self._echoed:
+                self._echoed = echo
+
+    def _take(self, segment: Segment) -> None:
+        offset, data = self._offset(segment), segment.payload
+        if offset < 0:
+            offset, data = 0, data[-offset:]
+        self.received.insert(offset, data)
+
+    def _offset(self, segment: Segment) -> int:
+        """Of the segment's first byte, across the sequence space's wrap: it lies near the end."""
+        assert self.irs is not None
+        end = self.received.end
+        return end + segment.seq.octets_from(self.irs + (1 + end))
+
+    def _timestamp(self, now: float) -> int | None:
+        if self._clock is None or self._peer.timestamps is None:
+            return None
+        started, at = self._clock
+        estimate = started + int((now - at) * 1000) + CLOCK_SLACK_MS
+        behind = (self._echoed + 1 - estimate) % (1 << 32)
+        if self._echoed and behind < 1 << 31:
+            estimate += behind
+        return estimate % (1 << 32)
+
+
+class Tracker:
+    """Both connections of one flow."""
+
+    def __init__(self, record: FlowRecord) -> None:
+        self.client = Leg(record.virtual, record.client)
+        self.server = Leg(record.snat, record.member)
+
+    @property
+    def embryonic(self) -> bool:
+        """The client may have our SYN-ACK; that it acknowledged it is not known here."""
+        client = self.client
+        return client.irs is not None and client.iss is not None and not client.established
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return self.client.received.held + self.server.received.held
+
+    def take(self, segment: Segment, now: float) -> None:
+        """One mirrored segment of either connection, either way."""
+        for leg, other in ((self.client, self.server), (self.server, self.client)):
+            if (segment.source, segment.destination) == (leg.remote, leg.local):
+                leg.sent_by_peer(segment)
+                other.received.trim(leg.acknowledged)
+            elif (segment.source, segment.destination) == (leg.local, leg.remote):
+                leg.sent_by_us(segment, now)
+
+    def plan(self, record: FlowRecord, now: float) -> RelayPlan:
+        """How to restore the flow; raises NotRestorable.
+
+        `record` may name another SNAT address than the one mirrored (automap).
+        """
+        client, server = self.client, self.server
+        if client.reset or server.reset:
+            raise NotRestorable("reset by an end")
+        if not client.established:
+            raise NotRestorable("the client's handshake was not complete")
+        if client.fin_received and server.fin_received and self._both_closed():
+            raise NotRestorable("closed by both ends")
+        if not server.established:
+            early = client.received.read(0, client.received.end)
+            return RelayPlan(record, client.plan(server, now), None, early)
+        leg = replace(server.plan(client, now), local=record.snat)
+        return RelayPlan(record, client.plan(server, now), leg)
+
+    def _both_closed(self) -> bool:
+        """Both FINs of ours are acknowledged, too."""
+        return (
+            self.client.acknowledged > self.server.received.end
+            and self.server.acknowledged > self.client.received.end
+        )

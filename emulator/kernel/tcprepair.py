@@ -1,0 +1,91 @@
+"""A TCP connection brought up where another host left it (TCP_REPAIR, as CRIU's soccr does).
+
+The order matters: both queues' sequence numbers before bind and connect, options after
+connect, the timestamp clock before anything is written, windows last before repair ends.
+
+Traps:
+- Windows must be true. A receive window smaller than the old host advertised makes the
+  kernel drop the peer's segments, and its own acknowledgements look old to the peer.
+- TCP_TIMESTAMP keeps its low bit clear: since Linux 6.7 it switches the clock to
+  microseconds.
+- Leaving repair turns SO_REUSEADDR off: no listener could be opened on the port any more.
+- IP_FREEBIND is enough to bind an address the host does not have, not to connect from it:
+  that takes IP_TRANSPARENT.
+- Closing in repair mode is silent; closing otherwise sends a FIN or a reset.
+
+The caller keeps the flow's packets away until the socket is back.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from emulator.core.tracker import LegPlan
+
+_REPAIR, _REPAIR_QUEUE, _QUEUE_SEQ, _REPAIR_OPTIONS = 19, 20, 21, 22
+_TIMESTAMP, _REPAIR_WINDOW = 24, 29
+_NO_QUEUE, _RECV_QUEUE, _SEND_QUEUE = 0, 1, 2
+_MSS, _WSCALE, _SACK, _TIMESTAMPS = 2, 3, 4, 8
+_SO_SNDBUFFORCE, _IP_TRANSPARENT = 32, 19
+_PLENTY = 1 << 16  # a send queue beyond it needs a larger buffer than a new socket has
+_OVERHEAD = 4  # what the kernel accounts for a byte of it, at most
+
+
+def restore(plan: LegPlan) -> socket.socket:
+    """The connection, live and non-blocking; raises OSError."""
+    made = socket.socket()
+    try:
+        made.setblocking(False)
+        _set(made, _REPAIR, 1)
+        _restore(made, plan)
+        _set(made, _REPAIR, 0)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except BaseException:
+        abandon(made)
+        raise
+    return made
+
+
+def abandon(connection: socket.socket) -> None:
+    """Close it without a packet; raises OSError when the kernel refuses repair mode."""
+    try:
+        _set(connection, _REPAIR, 1)
+    finally:
+        connection.close()
+
+
+def _restore(made: socket.socket, plan: LegPlan) -> None:
+    made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+    if len(plan.sent) > _PLENTY:
+        made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(plan.sent) * _OVERHEAD)
+    for queue, start in ((_RECV_QUEUE, plan.rcv_nxt), (_SEND_QUEUE, plan.snd_una)):
+        _set(made, _REPAIR_QUEUE, queue)
+        _set(made, _QUEUE_SEQ, struct.pack("I", start.value))
+    made.bind((str(plan.local.address), plan.local.port))
+    made.connect((str(plan.remote.address), plan.remote.port))
+    options = struct.pack("II", _MSS, plan.mss_clamp)
+    if plan.snd_wscale is not None and plan.rcv_wscale is not None:
+        options += struct.pack("II", _WSCALE, plan.snd_wscale | plan.rcv_wscale << 16)
+    if plan.sack:
+        options += struct.pack("II", _SACK, 0)
+    if plan.timestamp is not None:
+        options += struct.pack("II", _TIMESTAMPS, 0)
+    _set(made, _REPAIR_OPTIONS, options)
+    if plan.timestamp is not None:
+        _set(made, _TIMESTAMP, struct.pack("I", plan.timestamp & ~1))
+    _set(made, _REPAIR_QUEUE, _SEND_QUEUE)
+    rest = memoryview(plan.sent)
+    while rest:
+        rest = rest[made.send(rest[: 1 << 20]) :]
+    _set(made, _REPAIR_QUEUE, _NO_QUEUE)
+    before = (plan.rcv_nxt.value - 1) % (1 << 32)  # any segment of the peer's is newer
+    _set(
+        made,
+        _REPAIR_WINDOW,
+        struct.pack("IIIII", before, plan.snd_wnd, plan.snd_wnd, plan.rcv_wnd, plan.rcv_nxt.value),
+    )
+
+
+def _set(made: socket.socket, option: int, value: int | bytes) -> None:
+    made.setsockopt(socket.IPPROTO_TCP, option, value)

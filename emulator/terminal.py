@@ -1,0 +1,106 @@
+"""What every command shares: exit status, one clear line for an error, the way out.
+
+Results go to `stdout`, progress and logs to `stderr`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from emulator.device.control import ControlError
+from emulator.lab.wait import LabFault
+from netns import doctor as host
+from netns.build import BuildError
+from netns.execute import NamespaceError
+
+NOT_AS_EXPECTED, USAGE, CANNOT, FAULT, INTERRUPTED = 1, 2, 3, 4, 130
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Fail(click.ClickException):
+    """One clear line and an exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.exit_code = status  # type: ignore[misc]
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"mirrorlab: {self.message}", err=True)
+
+
+def need_root() -> None:
+    """Everything that makes namespaces needs root."""
+    if os.geteuid() != 0:
+        raise Fail("this needs root: run it with sudo", CANNOT)
+
+
+def need_host() -> None:
+    """Root, programs and kernel features; says all that is missing, and how to get it."""
+    need_root()
+    lacking = host.missing(host.examine())
+    if lacking:
+        what = "; ".join(f"{c.name}: {c.detail} (needs: {c.remedy})" for c in lacking)
+        raise Fail(f"this host lacks {what}", CANNOT)
+
+
+class Main(click.Group):
+    """Turns the package's own errors into one line and the documented status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from emulator.lab.instance import LabExists, NoSuchLab
+
+        try:
+            return super().invoke(ctx)
+        except (LabExists, NoSuchLab, ControlError) as error:
+            raise Fail(str(error), USAGE) from error
+        except (LabFault, BuildError, NamespaceError) as error:
+            raise Fail(f"lab fault: {error}", FAULT) from error
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _on_interrupt() -> None:
+    """SIGINT, SIGTERM and SIGHUP unwind the stack once, so that everything is cleaned up; a second
+    one must not stop the clean-up.
+
+    Only here: pyroute2 forks helpers and ends them with SIGTERM, and a helper must die of
+    it, not unwind our stack a second time.
+    """
+    owner = os.getpid()
+
+    def interrupt(_: int, __: FrameType | None) -> NoReturn:
+        if os.getpid() != owner:
+            os._exit(128 + signal.SIGTERM)
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in _ENDING:
+        signal.signal(number, interrupt)
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run a command to the process's end, whatever that is."""
+    _on_interrupt()
+    start: Callable[..., Any] = command.main
+    try:
+        start(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("mirrorlab: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
