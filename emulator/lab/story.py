@@ -62,7 +62,7 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
         if failover[key] is not None:
             lines.append(f"  {failover[key] - start:+8.3f} s  {text}")
         else:
-            lines.append(f"      never    {text}")
+            lines.append(f"   not seen    {text}")
     return lines
 
 
