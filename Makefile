@@ -15,7 +15,7 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all kill-test lint down doctor clean
+.PHONY: help setup packages lab shell test test-unit test-all kill-test bench lint down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-all: test ## test, and the longer ones: every scenario under every kind of 
 
 kill-test: setup ## power-offs at random points of live traffic, every byte compared (root)
 	@$(PY) -m emulator.lab.killtest --count $(COUNT) --commit $(COMMIT)
+
+bench: setup ## what a takeover of 100 and 1000 connections costs (root)
+	@$(PY) bench/takeover.py
 
 lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .

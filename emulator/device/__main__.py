@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ def main() -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a proxied flow takes two
     journal = Journal(Path(sys.argv[2]), config.name)
     shell = Shell(config, journal, Path(sys.argv[3]))
     signal.signal(signal.SIGTERM, lambda *_: shell.stop())
