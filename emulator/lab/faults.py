@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from emulator.lab.instance import Lab
 from emulator.lab.scenario import How
+from emulator.lab.wait import wait_until
 from netns.execute import run
 
 _SILENCE = (
@@ -47,6 +48,15 @@ def _force_standby(lab: Lab, node: str) -> None:
 def _power_off(lab: Lab, node: str) -> None:
     silence(lab, node)
     _kill(lab, node)
+    wait_until(f"{node} to forget its connections", lambda: _forgets(lab, node), timeout_s=5)
+
+
+def _forgets(lab: Lab, node: str) -> bool:
+    """A machine without power remembers nothing. The namespace's kernel would: connections of
+    the dead process linger, and hold their ports when the device is switched on again."""
+    namespace = lab.world.namespace(node)
+    run(namespace, ["ss", "--kill", "--tcp", "--all", "--numeric"])
+    return not run(namespace, ["ss", "--tcp", "--all", "--numeric", "--no-header"]).strip()
 
 
 def _kill(lab: Lab, node: str) -> None:

@@ -270,11 +270,14 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--commit", choices=["async", "sync"], default="sync")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--keep", type=Path, help="leave journals and logs in this folder")
     parser.add_argument("--json", action="store_true", help="the counts as JSON, last line")
     arguments = parser.parse_args()
     print(f"commit {arguments.commit}, seed {arguments.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="mirrorlab-kill-") as folder:
-        test = KillTest(arguments.commit, arguments.seed, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="mirrorlab-kill-") as scratch:
+        folder = arguments.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        test = KillTest(arguments.commit, arguments.seed, folder)
         try:
             test.run(arguments.count)
         except LabFault as error:
