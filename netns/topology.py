@@ -77,12 +77,19 @@ class NetworkInterface:
 
 @dataclass(frozen=True)
 class World:
-    """A whole lab world. `routes`: (route table, destination) -> network interface id."""
+    """A whole lab world. `routes`: (route table, destination) -> network interface id.
+
+    `elastic_ips`: public address -> (network interface id, its private address), as the
+    internet gateway translates at first. `secondary`: secondary private address -> network
+    interface id. Both are empty where a scenario asks for none.
+    """
 
     lab: str
     nodes: tuple[str, ...]
     interfaces: tuple[NetworkInterface, ...]
     routes: dict[tuple[str, IPv4Network], str] = field(default_factory=dict)
+    elastic_ips: dict[IPv4Address, tuple[str, IPv4Address]] = field(default_factory=dict)
+    secondary: dict[IPv4Address, str] = field(default_factory=dict)
 
     def namespace(self, node: str) -> str:
         """The network namespace of a node; every one carries the lab's id."""

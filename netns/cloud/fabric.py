@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from netns.topology import NetworkInterface, World
 
@@ -51,7 +51,62 @@ class SetSourceDestCheck:
         return {"target": self.interface.id, "source_dest_check": self.enabled}
 
 
-Change = ReplaceRoute | SetSourceDestCheck
+@dataclass(frozen=True, slots=True)
+class AssociateAddress:
+    """The internet gateway translates `public` to `private`, an address of `interface`'s."""
+
+    public: IPv4Address
+    interface: NetworkInterface
+    private: IPv4Address
+
+    def details(self) -> dict[str, object]:
+        return {
+            "public": str(self.public),
+            "target": self.interface.id,
+            "private": str(self.private),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DisassociateAddress:
+    """The internet gateway knows `public` no more: packets for it are lost."""
+
+    public: IPv4Address
+
+    def details(self) -> dict[str, object]:
+        return {"public": str(self.public)}
+
+
+@dataclass(frozen=True, slots=True)
+class AssignPrivateAddress:
+    """A secondary private address is delivered to `interface`."""
+
+    interface: NetworkInterface
+    address: IPv4Address
+
+    def details(self) -> dict[str, object]:
+        return {"target": self.interface.id, "address": str(self.address)}
+
+
+@dataclass(frozen=True, slots=True)
+class UnassignPrivateAddress:
+    """A secondary private address is delivered to `interface` no more."""
+
+    interface: NetworkInterface
+    address: IPv4Address
+
+    def details(self) -> dict[str, object]:
+        return {"target": self.interface.id, "address": str(self.address)}
+
+
+Change = (
+    ReplaceRoute
+    | SetSourceDestCheck
+    | AssociateAddress
+    | DisassociateAddress
+    | AssignPrivateAddress
+    | UnassignPrivateAddress
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,10 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from netns.build import Routes
-from netns.cloud.fabric import ApiError, Fabric, Pending, ReplaceRoute
+from netns.cloud.effects import Effects
+from netns.cloud.fabric import ApiError, Fabric, Pending
 from netns.execute import call_in
-from netns.plan import route_step
-from netns.topology import API_PORT, ROUTER, World, cloud
+from netns.topology import API_PORT, World, cloud
 
 SAMPLE_S = 0.25
 _NAMESPACE = 'xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"'
@@ -41,7 +40,7 @@ class Provider:
         self._world, self._fabric = world, fabric
         self._log = log.open("a", buffering=1)
         self._changed = threading.Condition()
-        self._routes = Routes(world.namespace(ROUTER))
+        self._effects = Effects(world)
         self._counters: dict[str, int] = {}
         self._stopping = False
 
@@ -95,17 +94,8 @@ class Provider:
         return "<return>true</return>"
 
     def _carry_out(self, pending: Pending) -> None:
-        change = pending.change
-        self._write("effective", change.details())
-        if isinstance(change, ReplaceRoute):
-            self._routes.apply(
-                route_step(self._world, change.table, change.destination, change.target)
-            )
-            return
-        verb = "add" if change.enabled else "delete"
-        name = change.interface.router_name
-        element = f'{verb} element ip fabric checked {{ "{name}" }}'
-        subprocess.run(["nft", element], check=False, capture_output=True)
+        self._write("effective", pending.change.details())
+        self._effects.apply(pending.change)
 
     def _sample(self) -> None:
         for name, packets in counters().items():
