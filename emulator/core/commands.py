@@ -97,6 +97,15 @@ class RestoreRelay:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotRelay:
+    """Read both connections of a flow out of the kernel and hand them in as `RelaySnapshot`, at
+    once: no packet may be decided in between. No effect while one is not established."""
+
+    client: Endpoint
+    virtual: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class SendToPeer:
     """Over the mirroring channel."""
 
@@ -148,6 +157,7 @@ Command = (
     | AbortRelay
     | AbandonRelays
     | RestoreRelay
+    | SnapshotRelay
     | SendToPeer
     | ConnectChannel
     | CloseChannel

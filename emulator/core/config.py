@@ -52,6 +52,12 @@ class VirtualServer:
     idle_timeout_s: int = 300
     type: ServerType = ServerType.FASTL4
     commit: Commit = Commit.ASYNC
+    remirror: bool = False
+
+    @property
+    def remirrors(self) -> bool:
+        """Whether proxied flows older than the mirroring channel are mirrored on it."""
+        return self.standard and self.mirroring and self.remirror
 
     @property
     def standard(self) -> bool:

@@ -27,6 +27,7 @@ from emulator.core.events import (
     PacketQueued,
     PeerMessages,
     RelayEnded,
+    RelaySnapshot,
     RestoreFailed,
     RouteAnswer,
     ServerUnreachable,
@@ -77,6 +78,8 @@ class Device:
                 return self.traffic.packet_on_standby(event, now)
             case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
                 return self.traffic.proxy.relayed(event, now)
+            case RelaySnapshot():
+                return self.traffic.proxy.resync.snapshot(event, now)
             case HeartbeatHeard(heartbeat):
                 return [*self._check_mirror(heartbeat, now), *self._heard(heartbeat, now)]
             case OperatorStandby():
@@ -118,7 +121,7 @@ class Device:
             if self.sender.connected and self.sender.lag(now).seconds > ACK_TIMEOUT_S:
                 commands += [CloseChannel(), *self._channel_down("the peer does not answer", now)]
             if self.active:
-                commands += self.traffic.sweep(now)
+                commands += [*self.traffic.sweep(now), *self.traffic.proxy.resync.start()]
         return commands
 
     def _heard(self, heartbeat: Heartbeat, now: float) -> list[Command]:
@@ -171,7 +174,8 @@ class Device:
         flows = self.traffic.mirrored_flows()
         messages = self.sender.start(flows, now)
         note = Note("mirror-channel-established", {"flows": len(flows)})
-        return [note, *(SendToPeer(message) for message in messages)]
+        resync = self.traffic.proxy.resync.start()
+        return [note, *(SendToPeer(message) for message in messages), *resync]
 
     def _channel_down(self, reason: str, now: float) -> list[Command]:
         was_up = self.channel_up
@@ -207,6 +211,7 @@ class Device:
                 if self.active:
                     for held in self.sender.acknowledged(message.body.acknowledged):
                         commands += self.traffic.mirrored(held)
+                    commands += self.traffic.proxy.resync.go_on()
                 continue
             refused = (
                 "both devices are active" if self.active else self._receiver.apply(message, now)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Message
 from emulator.wire.segment import Endpoint, Segment
+from emulator.wire.seqnum import SeqNum
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,40 @@ class RestoreFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class LegSnapshot:
+    """One live connection as the kernel and the relay have it.
+
+    `rcv_nxt` counts a FIN received. Bytes: `unacknowledged` sent or to be sent to the peer,
+    `pending` in the relay on their way to it, `unread` received and not yet relayed.
+    `timestamp`: our clock in milliseconds, None without RFC 7323.
+    """
+
+    rcv_nxt: SeqNum
+    snd_una: SeqNum
+    unacknowledged: bytes
+    unread: bytes
+    snd_wnd: int
+    mss_clamp: int
+    snd_wscale: int | None
+    rcv_wscale: int | None
+    sack: bool
+    timestamp: int | None
+    fin_received: bool
+    fin_acknowledged: bool
+    pending: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySnapshot:
+    """Standard: both connections of a flow, for a standby that joins."""
+
+    client: Endpoint
+    virtual: Endpoint
+    client_leg: LegSnapshot
+    server_leg: LegSnapshot
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatHeard:
     heartbeat: Heartbeat
 
@@ -110,6 +145,7 @@ Event = (
     | ServerUnreachable
     | RelayEnded
     | RestoreFailed
+    | RelaySnapshot
     | HeartbeatHeard
     | OperatorStandby
     | Tick

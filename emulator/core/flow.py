@@ -16,6 +16,7 @@ from enum import Enum
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import FlowRecord
 from emulator.wire.segment import Endpoint
+from emulator.wire.seqnum import SeqNum
 
 CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
 
@@ -29,13 +30,15 @@ class FlowState(Enum):
 
 @dataclass(slots=True, eq=False)
 class Side:
-    """What the fast path notes of one direction. `ack`: the sender's last acknowledgement
-    field, raw; `fin`: it has sent a FIN."""
+    """What is noted of one direction. `ack`: the sender's last acknowledgement field, raw;
+    `fin`: it has sent a FIN; `edge` (mirrored standard flows): where the furthest of its
+    segments ended."""
 
     flow: Flow
     from_client: bool
     ack: bytes = b""
     fin: bool = False
+    edge: SeqNum | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -14,10 +14,11 @@ Rules (standard)
 2. `commit: async`: it reaches the device's TCP at once (F5: the standby is not waited for).
    `commit: sync`: a segment with data, SYN or FIN waits until the standby has it, so nothing
    is ever acknowledged that the standby does not hold. Bare acknowledgements never wait.
-3. A flow is mirrored from its SYN on or not at all: a flow older than the channel is not, and
-   a channel that fails ends the mirroring of those it had (F5 ID480699: "any failure
-   invalidates L7 mirroring"). The standby then forgets them once it hears that the active
-   device lives on.
+3. A channel that fails ends the mirroring of the flows it had (F5 ID480699: "any failure
+   invalidates L7 mirroring"). The standby forgets them once it hears that the active device
+   lives on.
+4. A flow older than the channel is mirrored on with `remirror` only (`core.resync`): a BIG-IP
+   re-mirrors fastL4 flows alone (K13478).
 
 `Sender` is the active device's half, `Receiver` the standby's; neither touches a socket.
 """
@@ -35,6 +36,8 @@ from emulator.wire.mirror import (
     FlowDown,
     FlowUp,
     Hello,
+    LegBytes,
+    LegState,
     Message,
     Mirrored,
     ResyncEnd,
@@ -68,12 +71,13 @@ class Sender:
         self._hello = Hello(device, traffic_group, active=True)
         self._sequence = 0
         self._unacknowledged: deque[_Sent] = deque()
+        self.outstanding_octets = 0
 
     def start(self, flows: Iterable[Flow], now: float) -> list[Message]:
         """The channel is up: introduce ourselves and send every mirrored flow."""
         self.connected = True
         self._sequence = 0
-        self._unacknowledged.clear()
+        self._forget()
         messages = [self.send(self._hello, now), self.send(ResyncStart(), now)]
         messages += [self.send(FlowUp(flow.record), now, flow) for flow in flows]
         return [*messages, self.send(ResyncEnd(), now)]
@@ -83,7 +87,9 @@ class Sender:
         once the peer holds it."""
         self._sequence += 1
         message = Message(self._sequence, body)
-        self._unacknowledged.append(_Sent(self._sequence, message.octets, now, waiting))
+        octets = message.octets
+        self._unacknowledged.append(_Sent(self._sequence, octets, now, waiting))
+        self.outstanding_octets += octets
         return message
 
     def acknowledged(self, sequence: int) -> list[Flow | int]:
@@ -91,6 +97,7 @@ class Sender:
         held = []
         while self._unacknowledged and self._unacknowledged[0].sequence <= sequence:
             sent = self._unacknowledged.popleft()
+            self.outstanding_octets -= sent.octets
             if sent.waiting is not None:
                 held.append(sent.waiting)
         return held
@@ -98,13 +105,17 @@ class Sender:
     def stop(self) -> None:
         """The channel is lost: nothing on it will be acknowledged any more."""
         self.connected = False
+        self._forget()
+
+    def _forget(self) -> None:
         self._unacknowledged.clear()
+        self.outstanding_octets = 0
 
     def lag(self, now: float) -> Lag:
         """How far the peer is behind."""
         queue = self._unacknowledged
         oldest = now - queue[0].at if queue else 0.0
-        return Lag(len(queue), sum(s.octets for s in queue), oldest)
+        return Lag(len(queue), self.outstanding_octets, oldest)
 
 
 class Receiver:
@@ -128,6 +139,10 @@ class Receiver:
                     return "the peer does not claim to be active"
             case Mirrored(packet):
                 return self._track(packet, now)
+            case LegBytes() | LegState() as part:
+                flow = self._table.get(part.client, part.virtual)
+                if flow is not None and flow.tracker is not None:
+                    flow.tracker.begin(part, now)
             case body:
                 self._enter(body, now)
         return ""

@@ -37,9 +37,10 @@ from emulator.core.events import (
 )
 from emulator.core.flow import Flow, FlowState, FlowTable
 from emulator.core.mirroring import Sender
+from emulator.core.resync import Resync
 from emulator.core.tracker import NotRestorable
 from emulator.wire.mirror import FlowRecord, FlowUp, Mirrored
-from emulator.wire.segment import RST, SYN
+from emulator.wire.segment import RST, SYN, Segment
 
 REJECTED = "TCP 3WHS rejected"
 NO_ANSWER = "TCP retransmit timeout"
@@ -63,6 +64,7 @@ class Proxy:
         self._held: set[int] = set()  # packets that wait until the peer has them
         standard = [v for v in config.virtual_servers if v.standard]
         self.names = frozenset(v.name for v in standard)
+        self.resync = Resync(config, table, sender)
         self._sync = frozenset(v.name for v in standard if v.commit is Commit.SYNC)
         self._floating = frozenset(a for v in standard for a in config.floating_addresses(v))
 
@@ -95,6 +97,7 @@ class Proxy:
         flow.packets += 1
         if flow.state is FlowState.PENDING:
             return self._go_on(event, flow, now)
+        _note_edge(flow, event.segment)
         return self._mirror(event, flow, now) if flow.copied else [Release(event.packet_id)]
 
     def mirrored(self, packet_id: int) -> list[Command]:
@@ -134,6 +137,8 @@ class Proxy:
                 failed = str(error)
             else:
                 restored = Flow(record, FlowState.OPEN, flow.created, now, standard=True)
+                restored.client_side.edge = plan.client.rcv_nxt
+                restored.server_side.edge = plan.server.rcv_nxt if plan.server else None
                 self._table.add(restored)
                 details = ends(restored) | {"held_bytes": flow.tracker.held}
                 commands: list[Command] = [Note("flow-restored", details)]
@@ -215,6 +220,14 @@ class Proxy:
             return self._close(flow, event.reset, now)
         flow.state, flow.seen = FlowState.CLOSING, now
         return [Note("relay-closed", ends(flow))]
+
+
+def _note_edge(flow: Flow, segment: Segment) -> None:
+    """How far the end's segments have come, for `core.resync`."""
+    side = flow.client_side if segment.source == flow.record.client else flow.server_side
+    end = segment.end
+    if not segment.flags & RST and (side.edge is None or side.edge.precedes(end)):
+        side.edge = end
 
 
 def ends(flow: Flow) -> dict[str, object]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from emulator.core.reassembly import Reassembly
-from emulator.wire.mirror import FlowRecord
+from emulator.wire.mirror import FlowRecord, LegBytes, LegState
 from emulator.wire.options import Options
 from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
@@ -100,6 +100,16 @@ class Leg:
     @property
     def fin_received(self) -> bool:
         return self.fin_at is not None and self.received.end >= self.fin_at
+
+    def adopt(self, state: LegState, now: float) -> None:
+        """Begin in the middle: the bytes received so far are in `received` already."""
+        self.irs, self.iss, self.snd_una = state.irs, state.iss, state.snd_una
+        self._window_edge = state.window_edge
+        stamps = None if state.timestamp is None else (state.timestamp, 0)
+        self._own = Options(state.mss, state.rcv_wscale, state.sack, stamps)
+        self._peer = Options(state.mss, state.snd_wscale, state.sack, stamps)
+        self._clock = None if state.timestamp is None else (state.timestamp, now)
+        self.fin_at = self.received.end if state.fin else None
 
     def sent_by_us(self, segment: Segment, now: float) -> None:
         """Our own SYN or SYN-ACK."""
@@ -192,6 +202,16 @@ class Tracker:
     def __init__(self, record: FlowRecord) -> None:
         self.client = Leg(record.virtual, record.client)
         self.server = Leg(record.snat, record.member)
+        self._adopted = 0
+
+    def begin(self, part: LegBytes | LegState, now: float) -> None:
+        """A flow older than the channel, part by part; whole with the second `LegState`."""
+        leg = self.server if part.server_side else self.client
+        if isinstance(part, LegBytes):
+            leg.received.insert(leg.received.end, part.data)
+            return
+        leg.adopt(part, now)
+        self._adopted += 1
 
     @property
     def embryonic(self) -> bool:
@@ -221,6 +241,8 @@ class Tracker:
         client, server = self.client, self.server
         if client.reset or server.reset:
             raise NotRestorable("reset by an end")
+        if self._adopted == 1:
+            raise NotRestorable("its resync was not complete")
         if not client.established:
             raise NotRestorable("the client's handshake was not complete")
         if client.fin_received and server.fin_received and self._both_closed():

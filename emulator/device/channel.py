@@ -2,7 +2,9 @@
 
 Both devices listen; the active one connects. One connection lives at a time: a newer one
 replaces it. Nothing blocks: what the peer does not take is buffered up to MAX_BUFFERED
-(statemirror.queuelen, 8 MiB), past which the channel counts as lost.
+(statemirror.queuelen, 8 MiB), past which the channel counts as lost. Not counted are the
+bytes of a connection that is mirrored on from its middle: they come in one go, and the next
+one's only when the peer has these.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import errno
 import socket
 from ipaddress import IPv4Address
 
-from emulator.wire.mirror import Decoder, Message, MirrorError
+from emulator.wire.mirror import Decoder, LegBytes, Message, MirrorError
 
 MAX_BUFFERED = 8 << 20
 _READ = 1 << 16
@@ -34,6 +36,7 @@ class MirrorChannel:
         self.connecting = False
         self._decoder = Decoder()
         self._buffer = bytearray()
+        self._uncounted = 0
 
     def connect(self) -> None:
         """Begin to connect; `finish_connect` when the socket turns writable."""
@@ -90,7 +93,10 @@ class MirrorChannel:
         """Queue one message and send what the socket takes; raises ChannelLost."""
         if self.connection is None:
             return
-        self._buffer += message.emit()
+        data = message.emit()
+        if isinstance(message.body, LegBytes):
+            self._uncounted += len(data)
+        self._buffer += data
         self.flush()
 
     def flush(self) -> None:
@@ -104,7 +110,9 @@ class MirrorChannel:
             pass
         except OSError as error:
             raise ChannelLost(error.strerror or str(error)) from error
-        if len(self._buffer) > MAX_BUFFERED:
+        if not self._buffer:
+            self._uncounted = 0
+        if len(self._buffer) - self._uncounted > MAX_BUFFERED:
             raise ChannelLost(f"more than {MAX_BUFFERED} bytes buffered")
 
     @property
@@ -119,6 +127,7 @@ class MirrorChannel:
                 self.connection.close()
         self.connection, self.connecting = None, False
         self._decoder, self._buffer = Decoder(), bytearray()
+        self._uncounted = 0
 
     @staticmethod
     def _prepare(connection: socket.socket) -> None:

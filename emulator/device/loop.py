@@ -35,6 +35,7 @@ from emulator.core.commands import (
     SendHeartbeat,
     SendSegment,
     SendToPeer,
+    SnapshotRelay,
 )
 from emulator.core.config import Config
 from emulator.core.device import Device
@@ -278,6 +279,10 @@ class Shell:
                 self._relays.abort(client, virtual)
             case RestoreRelay(plan):
                 self._restore(plan)
+            case SnapshotRelay(client, virtual):
+                snapshot = self._relays.snapshot(client, virtual)
+                if snapshot is not None:
+                    self._dispatch(snapshot)
             case AbandonRelays():
                 self._relays.abandon()
             case SendSegment(segment):

@@ -17,13 +17,14 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from emulator.core.events import (
     ClientAccepted,
     Event,
     RelayEnded,
+    RelaySnapshot,
     RestoreFailed,
     ServerUnreachable,
 )
@@ -147,6 +148,22 @@ class Relays:
         self._pairs[pair.key] = pair
         self._watch(pair)
         return True
+
+    def snapshot(self, client: Endpoint, virtual: Endpoint) -> RelaySnapshot | None:
+        """Both connections as they stand; None while one of them is not made or is over."""
+        pair = self._pairs.get((client, virtual))
+        if pair is None or pair.server is None or pair.early or pair in self._closing:
+            return None
+        legs = []
+        for side in (pair.client, pair.server):
+            if side.connecting or _state(side.socket) == _STATE_CLOSE:
+                return None
+            try:
+                leg = tcprepair.snapshot(side.socket, shut=side.finished)
+            except OSError:  # reset a moment ago: its callback tells
+                return None
+            legs.append(replace(leg, pending=bytes(side.pending)))
+        return RelaySnapshot(client, virtual, *legs)
 
     def abort(self, client: Endpoint, virtual: Endpoint) -> None:
         """Reset both connections."""

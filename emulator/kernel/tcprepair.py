@@ -18,16 +18,24 @@ The caller keeps the flow's packets away until the socket is back.
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import termios
 
+from emulator.core.events import LegSnapshot
 from emulator.core.tracker import LegPlan
+from emulator.wire.seqnum import SeqNum
 
 _REPAIR, _REPAIR_QUEUE, _QUEUE_SEQ, _REPAIR_OPTIONS = 19, 20, 21, 22
 _TIMESTAMP, _REPAIR_WINDOW = 24, 29
 _NO_QUEUE, _RECV_QUEUE, _SEND_QUEUE = 0, 1, 2
 _MSS, _WSCALE, _SACK, _TIMESTAMPS = 2, 3, 4, 8
 _SO_SNDBUFFORCE, _IP_TRANSPARENT = 32, 19
+_OFF_WITHOUT_PROBE = -1  # leave repair without a window probe
+_SIOCOUTQ = 0x5411  # bytes (and a FIN) not acknowledged
+_PEER_CLOSED = frozenset((6, 7, 8, 9, 11))  # TIME-WAIT, CLOSE, CLOSE-WAIT, LAST-ACK, CLOSING
+_INFO_TIMESTAMPS, _INFO_SACK, _INFO_WSCALE = 1, 2, 4
 _PLENTY = 1 << 16  # a send queue beyond it needs a larger buffer than a new socket has
 _OVERHEAD = 4  # what the kernel accounts for a byte of it, at most
 
@@ -45,6 +53,45 @@ def restore(plan: LegPlan) -> socket.socket:
         abandon(made)
         raise
     return made
+
+
+def snapshot(connection: socket.socket, *, shut: bool) -> LegSnapshot:
+    """The live connection as the kernel has it, undisturbed; raises OSError.
+
+    `shut`: our FIN is queued or sent. The caller sees to it that no segment of the peer's
+    reaches the kernel meanwhile.
+    """
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 7)
+    fin_received = info[0] in _PEER_CLOSED
+    options, scales = info[5], info[6]
+    _set(connection, _REPAIR, 1)
+    try:
+        _set(connection, _REPAIR_QUEUE, _SEND_QUEUE)
+        write_seq, outstanding = _sequence(connection), _ioctl(connection, _SIOCOUTQ)
+        queued = _peek(connection, outstanding)
+        _set(connection, _REPAIR_QUEUE, _RECV_QUEUE)
+        rcv_nxt = _sequence(connection)
+        unread = _peek(connection, _ioctl(connection, termios.FIONREAD))
+        clock = _unsigned(connection, _TIMESTAMP)
+        mss = _unsigned(connection, socket.TCP_MAXSEG)
+        window = connection.getsockopt(socket.IPPROTO_TCP, _REPAIR_WINDOW, 20)
+    finally:
+        _set(connection, _REPAIR, _OFF_WITHOUT_PROBE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return LegSnapshot(
+        rcv_nxt=SeqNum(rcv_nxt),
+        snd_una=SeqNum((write_seq - outstanding) % (1 << 32)),
+        unacknowledged=queued,
+        unread=unread,
+        snd_wnd=struct.unpack("IIIII", window)[1],
+        mss_clamp=mss,
+        snd_wscale=scales & 15 if options & _INFO_WSCALE else None,
+        rcv_wscale=scales >> 4 if options & _INFO_WSCALE else None,
+        sack=bool(options & _INFO_SACK),
+        timestamp=clock & ~1 if options & _INFO_TIMESTAMPS else None,
+        fin_received=fin_received,
+        fin_acknowledged=shut and outstanding == 0,
+    )
 
 
 def abandon(connection: socket.socket) -> None:
@@ -85,6 +132,31 @@ def _restore(made: socket.socket, plan: LegPlan) -> None:
         _REPAIR_WINDOW,
         struct.pack("IIIII", before, plan.snd_wnd, plan.snd_wnd, plan.rcv_wnd, plan.rcv_nxt.value),
     )
+
+
+def _sequence(connection: socket.socket) -> int:
+    """Of the queue that is selected: where it ends."""
+    return _unsigned(connection, _QUEUE_SEQ)
+
+
+def _unsigned(connection: socket.socket, option: int) -> int:
+    return connection.getsockopt(socket.IPPROTO_TCP, option) % (1 << 32)
+
+
+def _ioctl(connection: socket.socket, request: int) -> int:
+    (value,) = struct.unpack("i", fcntl.ioctl(connection, request, b"\0" * 4))
+    assert isinstance(value, int)
+    return value
+
+
+def _peek(connection: socket.socket, count: int) -> bytes:
+    """The selected queue's bytes, of which there are at most `count`."""
+    if not count:
+        return b""
+    try:
+        return connection.recv(count, socket.MSG_PEEK)
+    except BlockingIOError:
+        return b""
 
 
 def _set(made: socket.socket, option: int, value: int | bytes) -> None:

@@ -54,6 +54,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 idle_timeout_s=server.idle_timeout_s,
                 type=device.ServerType(server.type),
                 commit=device.Commit(server.commit),
+                remirror=server.commit == "sync" if server.remirror is None else server.remirror,
             ),
         ),
         routes=tuple(

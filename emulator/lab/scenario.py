@@ -54,6 +54,11 @@ class VirtualServer(Model):
         description="mirrored standard: segments reach the device's TCP at once (async, as on a "
         "BIG-IP) or once the standby holds them (sync)",
     )
+    remirror: bool | None = Field(
+        None,
+        description="mirrored standard: connections older than the channel are mirrored on it, so "
+        "they outlive a second failover; a BIG-IP does not (default: with commit sync)",
+    )
     loose_initiation: bool = False
     loose_close: bool = False
     idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = 300

@@ -23,12 +23,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from emulator.wire.segment import Endpoint
+from emulator.wire.seqnum import SeqNum
 
 VERSION = 1
-MAX_BODY = 512  # of all messages but a mirrored segment
+MAX_BODY = 512  # of all messages but a mirrored segment and a connection's bytes
 MAX_SEGMENT = 0xFFFF  # an IP packet
 _HEADER = struct.Struct("!2sBBHHI")
 _RECORD = struct.Struct("!BIB")
+_STATE = struct.Struct("!BBBHIIIII")
+_NO_SCALE = 255
+MAX_LEG_BYTES = MAX_SEGMENT - 13
 _MAGIC = b"ML"
 
 
@@ -122,16 +126,52 @@ class Mirrored:
 
 
 @dataclass(frozen=True, slots=True)
+class LegBytes:
+    """Of a standard flow older than the channel: bytes one connection has received and the
+    other's peer has not acknowledged, in order. `server_side`: received from the server."""
+
+    client: Endpoint
+    virtual: Endpoint
+    server_side: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LegState:
+    """After its `LegBytes`: where that connection stands. Both of a flow make it complete.
+
+    The initial sequence numbers are moved up: `irs` to just before the first of the bytes
+    sent, `iss` to just before the first byte of ours the peer has not acknowledged.
+    `window_edge`: up to where the peer lets us send. `timestamp`: our clock, milliseconds.
+    `fin`: the peer's FIN follows its bytes.
+    """
+
+    client: Endpoint
+    virtual: Endpoint
+    server_side: bool
+    irs: SeqNum
+    iss: SeqNum
+    snd_una: SeqNum
+    window_edge: SeqNum
+    mss: int
+    snd_wscale: int | None
+    rcv_wscale: int | None
+    sack: bool
+    timestamp: int | None
+    fin: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """Everything up to `acknowledged` is held by the receiver."""
 
     acknowledged: int
 
 
-Body = Hello | ResyncStart | ResyncEnd | FlowUp | FlowDown | Ack | Mirrored
+Body = Hello | ResyncStart | ResyncEnd | FlowUp | FlowDown | Ack | Mirrored | LegBytes | LegState
 _TYPES: dict[type[object], int] = {
     Hello: 1, ResyncStart: 2, ResyncEnd: 3, FlowUp: 4, FlowDown: 5, Ack: 6,
-    Mirrored: 7,
+    Mirrored: 7, LegBytes: 8, LegState: 9,
 }  # fmt: skip
 
 
@@ -184,7 +224,7 @@ class Decoder:
 
 
 def _limit(kind: int) -> int:
-    return MAX_SEGMENT if kind == _TYPES[Mirrored] else MAX_BODY
+    return MAX_SEGMENT if kind in (_TYPES[Mirrored], _TYPES[LegBytes]) else MAX_BODY
 
 
 def _emit_body(body: Body) -> bytes:
@@ -198,6 +238,10 @@ def _emit_body(body: Body) -> bytes:
             return record.emit()
         case FlowDown(client, virtual):
             return client.pack() + virtual.pack()
+        case LegBytes(client, virtual, server_side, data):
+            return client.pack() + virtual.pack() + bytes([server_side]) + data
+        case LegState():
+            return _emit_state(body)
         case _:
             return b""
 
@@ -222,6 +266,10 @@ def _parse(kind: int, body: bytes, sequence: int) -> Body:
             return Ack(sequence)
         case 7:
             return Mirrored(body)
+        case 8:
+            return _parse_bytes(body)
+        case 9:
+            return _parse_state(body)
     raise MirrorError(f"unknown message type {kind}")
 
 
@@ -233,6 +281,38 @@ def _parse_hello(body: bytes) -> Hello:
     except UnicodeDecodeError:
         raise MirrorError("a hello whose names are not UTF-8") from None
     return Hello(device, group, bool(body[0]))
+
+
+def _parse_bytes(body: bytes) -> LegBytes:
+    if len(body) < 13 or body[12] > 1:
+        raise MirrorError(f"a connection's bytes, {len(body)} in all, without a key")
+    ends = Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:12])
+    return LegBytes(*ends, bool(body[12]), body[13:])
+
+
+def _emit_state(state: LegState) -> bytes:
+    flags = state.server_side | state.sack << 1 | state.fin << 2
+    flags |= (state.timestamp is not None) << 3
+    scales = (_NO_SCALE if s is None else s for s in (state.snd_wscale, state.rcv_wscale))
+    numbers = (n.value for n in (state.irs, state.iss, state.snd_una, state.window_edge))
+    fixed = _STATE.pack(flags, *scales, state.mss, *numbers, state.timestamp or 0)
+    return state.client.pack() + state.virtual.pack() + fixed
+
+
+def _parse_state(body: bytes) -> LegState:
+    if len(body) != 12 + _STATE.size:
+        raise MirrorError(f"a connection's state of {len(body)} bytes")
+    flags, snd, rcv, mss, irs, iss, una, edge, timestamp = _STATE.unpack_from(body, 12)
+    if flags > 15 or any(s not in (*range(15), _NO_SCALE) for s in (snd, rcv)):
+        raise MirrorError("a connection's state with flags or window scales out of range")
+    if timestamp and not flags & 8:
+        raise MirrorError("a connection's state with a timestamp it says it has not")
+    return LegState(
+        Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:12]), bool(flags & 1),
+        SeqNum(irs), SeqNum(iss), SeqNum(una), SeqNum(edge), mss,
+        None if snd == _NO_SCALE else snd, None if rcv == _NO_SCALE else rcv,
+        bool(flags & 2), timestamp if flags & 8 else None, bool(flags & 4),
+    )  # fmt: skip
 
 
 def _text(value: str) -> bytes:

@@ -167,3 +167,36 @@ def test_a_refused_plan_leaves_no_socket_behind(moved: Moved) -> None:
     moved.client.sendall(b"still")
     first.setblocking(True)
     assert first.recv(10) == b"still"
+
+
+def test_a_snapshot_tells_both_queues_and_disturbs_nothing(small: Small) -> None:
+    """What the peer has not acknowledged, what was not read; then both go on."""
+    listener = call_in(small.device, lambda: socket.create_server(("10.1.0.1", 7)))
+    client = call_in(small.client, lambda: socket.create_connection(("10.1.0.1", 7), timeout=5))
+    accepted, _ = listener.accept()
+    with listener, client, accepted:
+        accepted.settimeout(5)
+        client.sendall(b"unread")
+        assert accepted.recv(6, socket.MSG_PEEK) == b"unread"
+        run(small.client, ["nft", "add", "table", "ip", "deaf"])
+        run(small.client, ["nft", "add", "chain ip deaf in { type filter hook input priority 0; }"])
+        run(small.client, ["nft", "add", "rule ip deaf in tcp sport 7 drop"])
+        accepted.sendall(b"not acknowledged")
+        first = tcprepair.snapshot(accepted, shut=False)
+        again = tcprepair.snapshot(accepted, shut=False)
+        assert (first.unread, first.unacknowledged) == (b"unread", b"not acknowledged")
+        assert first.snd_una == again.snd_una
+        assert first.snd_wnd > 0
+        assert first.mss_clamp == 1460
+        assert first.timestamp is not None
+        assert not first.fin_received
+        run(small.client, ["nft", "delete", "table", "ip", "deaf"])
+        assert client.recv(100) == b"not acknowledged"
+        assert accepted.recv(100) == b"unread"
+        client.shutdown(socket.SHUT_WR)
+        assert accepted.recv(100) == b""
+        done = tcprepair.snapshot(accepted, shut=False)
+        assert done.fin_received
+        assert done.rcv_nxt == first.rcv_nxt + 1
+        assert done.snd_una == first.snd_una + len(b"not acknowledged")
+        assert (done.unread, done.unacknowledged) == (b"", b"")

@@ -16,6 +16,8 @@ from emulator.wire.mirror import (
     FlowRecord,
     FlowUp,
     Hello,
+    LegBytes,
+    LegState,
     Message,
     MirrorError,
     ResyncEnd,
@@ -23,6 +25,7 @@ from emulator.wire.mirror import (
     SnatKind,
 )
 from emulator.wire.segment import Endpoint
+from emulator.wire.seqnum import SeqNum
 from tests.support.segments import (
     CLIENT,
     VIRTUAL,
@@ -56,15 +59,62 @@ FIXED = [
         Message(9, FlowDown(CLIENT, VIRTUAL)),
         bytes.fromhex("4d4c 01 05 000c 0000 00000009 c633640a 9c40 0a63000a 0016"),
     ),
+    (
+        Message(10, LegBytes(CLIENT, VIRTUAL, True, b"rest")),
+        bytes.fromhex("4d4c 01 08 0011 0000 0000000a c633640a 9c40 0a63000a 0016 01") + b"rest",
+    ),
+    (
+        Message(
+            11,
+            LegState(
+                CLIENT,
+                VIRTUAL,
+                False,
+                SeqNum(1),
+                SeqNum(2),
+                SeqNum(3),
+                SeqNum(4),
+                1460,
+                7,
+                None,
+                True,
+                0x05060708,
+                False,
+            ),
+        ),
+        bytes.fromhex(
+            "4d4c 01 09 0025 0000 0000000b c633640a 9c40 0a63000a 0016"
+            "0a 07 ff 05b4 00000001 00000002 00000003 00000004 05060708"
+        ),
+    ),
 ]
 
 numbers = st.integers(0, 0xFFFFFFFF)
+seqs = st.builds(SeqNum, numbers)
+scales = st.none() | st.integers(0, 14)
 bodies = st.one_of(
     st.builds(Hello, names, names, st.booleans()),
     st.just(ResyncStart()),
     st.just(ResyncEnd()),
     st.builds(FlowUp, records),
     st.builds(FlowDown, endpoints, endpoints),
+    st.builds(LegBytes, endpoints, endpoints, st.booleans(), st.binary(max_size=2000)),
+    st.builds(
+        LegState,
+        endpoints,
+        endpoints,
+        st.booleans(),
+        seqs,
+        seqs,
+        seqs,
+        seqs,
+        st.integers(0, 65535),
+        scales,
+        scales,
+        st.booleans(),
+        st.none() | numbers,
+        st.booleans(),
+    ),
 )
 messages = st.one_of(
     st.builds(Message, numbers, bodies), st.builds(lambda n: Message(0, Ack(n)), numbers)
