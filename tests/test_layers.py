@@ -42,6 +42,7 @@ PURE_LIBRARIES = {
     "collections",
     "dataclasses",
     "enum",
+    "heapq",
     "ipaddress",
     "itertools",
     "pydantic",  # values and their validation

@@ -43,9 +43,16 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class SendSegment:
-    """Emit a segment of the device's own making (a reset)."""
+    """Emit a segment of the device's own making (a reset, a probe)."""
 
     segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class SendUnreachable:
+    """Emit an ICMP host unreachable to the sender of `quoted` (RFC 6069)."""
+
+    quoted: Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,7 @@ Command = (
     | Discard
     | Hold
     | SendSegment
+    | SendUnreachable
     | InstallFlow
     | RemoveFlow
     | Listen

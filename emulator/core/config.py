@@ -111,6 +111,7 @@ class Config:
     ack_mirror: bool = True
     reject_unmatched: bool = True
     rebuild_automap: bool = True
+    takeover_kick: bool = False
     data_interfaces: tuple[str, ...] = ("ext", "int")
 
     def floating_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:

@@ -102,9 +102,9 @@ class Device:
     def next_timer(self) -> float:
         """When the next Tick is due."""
         timers = [self._next_heartbeat, self._next_sweep]
-        silent = self.failover.next_timer()
-        if silent is not None:
-            timers.append(silent)
+        for other in (self.failover.next_timer(), self.traffic.kicks.next_timer()):
+            if other is not None:
+                timers.append(other)
         if self._wants_channel():
             timers.append(self._next_connect)
         return min(timers)
@@ -113,6 +113,7 @@ class Device:
         commands = self._changed(self.failover.tick(now), now)
         if now >= self._next_heartbeat:
             commands.append(self._heartbeat(now))
+        commands += self.traffic.kicks.tick(now)
         if self._wants_channel() and now >= self._next_connect:
             self._connecting = True
             commands.append(ConnectChannel())
@@ -144,7 +145,8 @@ class Device:
             channel = [CloseChannel(), *self._stop_mirroring()]
             flows = self.traffic.take_over(now)
             done = Note("restored", {"flows": len(self.traffic.table)})
-            return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes()]
+            kick = self.traffic.kicks.start(now)
+            return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes(), *kick]
         note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
         # Held packets are discarded before the channel ends, or its end would release them.
         flows = self.traffic.stand_by()

@@ -25,6 +25,7 @@ class FlowState(Enum):
     PENDING = "pending"  # its first packet waits for the peer's acknowledgement; or taken over
     # in the middle of the client's handshake, it waits for the client to go on
     OPEN = "open"
+    TAKEN = "taken"  # as OPEN, taken over, its ends' places being learnt (`core.kick`)
     CLOSING = "closing"
 
 
@@ -54,6 +55,7 @@ class Flow:
     copied: bool = False  # its segments are mirrored, from its SYN on
     tracker: Tracker | None = None  # the peer's flow, as its mirrored segments show it
     packets: int = 0
+    told: bytes = b""  # the ends' acknowledgements the peer was last told (`takeover_kick`)
     client_side: Side = field(init=False)
     server_side: Side = field(init=False)
 

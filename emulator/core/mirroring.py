@@ -33,6 +33,7 @@ from emulator.core.flow import Flow, FlowState, FlowTable
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import (
     Body,
+    FlowAcks,
     FlowDown,
     FlowUp,
     Hello,
@@ -163,6 +164,11 @@ class Receiver:
                 known = self._table.get(client, virtual)
                 if known is not None:
                     self._table.remove(known)
+            case FlowAcks(client, virtual, by_client, by_server):
+                known = self._table.get(client, virtual)
+                if known is not None:
+                    known.client_side.ack = by_client.value.to_bytes(4, "big")
+                    known.server_side.ack = by_server.value.to_bytes(4, "big")
             case ResyncEnd():
                 for flow in self._stale or ():
                     self._table.remove(flow)

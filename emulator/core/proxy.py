@@ -36,9 +36,10 @@ from emulator.core.events import (
     ServerUnreachable,
 )
 from emulator.core.flow import Flow, FlowState, FlowTable
+from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
 from emulator.core.resync import Resync
-from emulator.core.tracker import NotRestorable
+from emulator.core.tracker import NotRestorable, RelayPlan
 from emulator.wire.mirror import FlowRecord, FlowUp, Mirrored
 from emulator.wire.segment import RST, SYN, Segment
 
@@ -58,9 +59,11 @@ class Proxy:
         sender: Sender,
         close: Close,
         count: Callable[[str], None],
+        kicks: Kicks,
     ) -> None:
         self._table, self._sender = table, sender
         self._close, self._count = close, count
+        self._kicks = kicks
         self._held: set[int] = set()  # packets that wait until the peer has them
         standard = [v for v in config.virtual_servers if v.standard]
         self.names = frozenset(v.name for v in standard)
@@ -140,12 +143,21 @@ class Proxy:
                 restored.client_side.edge = plan.client.rcv_nxt
                 restored.server_side.edge = plan.server.rcv_nxt if plan.server else None
                 self._table.add(restored)
+                self._kick(restored, plan)
                 details = ends(restored) | {"held_bytes": flow.tracker.held}
                 commands: list[Command] = [Note("flow-restored", details)]
                 if plan.server is None:
                     return [*commands, RestoreRelay(plan), ConnectServer(record)]
                 return [*commands, RestoreRelay(plan)]
         return [Note("restore-failed", {**ends(flow), "reason": failed})]
+
+    def _kick(self, flow: Flow, plan: RelayPlan) -> None:
+        for leg in (plan.client, plan.server):
+            if leg is not None:
+                theirs = leg.rcv_nxt + (leg.fin is not None)
+                self._kicks.add(
+                    flow, from_client=leg is plan.client, ours=leg.snd_una, theirs=theirs
+                )
 
     def invalidate(self) -> list[Command]:
         """The active device lives on and mirrors no more: what we hold grows old."""

@@ -25,9 +25,10 @@ from emulator.core.commands import (
 from emulator.core.config import Config, VirtualServer
 from emulator.core.events import PacketQueued
 from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
+from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
 from emulator.core.proxy import Proxy, ends
-from emulator.wire.mirror import FlowDown, FlowUp
+from emulator.wire.mirror import FlowAcks, FlowDown, FlowUp
 from emulator.wire.segment import ACK, FIN, RST, SYN, Segment, reset_for
 from emulator.wire.seqnum import SeqNum
 
@@ -48,7 +49,8 @@ class Traffic:
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
         self._own = frozenset(s.address for s in config.self_ips)
         self._held: dict[Flow, int] = {}
-        self.proxy = Proxy(config, self.table, sender, self._close, self._count)
+        self.kicks = Kicks(self.table, enabled=config.takeover_kick)
+        self.proxy = Proxy(config, self.table, sender, self._close, self._count, self.kicks)
 
     def packet(self, event: PacketQueued, now: float) -> list[Command]:
         """A segment on the active device."""
@@ -61,9 +63,13 @@ class Traffic:
         if _reopens(side, segment):
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
-        if side.flow.standard:
-            return self.proxy.known(event, side.flow, now)
-        return self._known(event, side, now)
+        flow = side.flow
+        commands = (
+            self.proxy.known(event, flow, now) if flow.standard else self._known(event, side, now)
+        )
+        if self.kicks.under_way:
+            commands += self.kicks.arrived(flow, segment, from_client=side.from_client, now=now)
+        return commands
 
     def packet_on_standby(self, event: PacketQueued, now: float) -> list[Command]:
         """A standby serves nothing of the traffic group; its self IPs are always its own."""
@@ -85,6 +91,7 @@ class Traffic:
         """The channel is gone: what waited for it goes on without a copy at the peer."""
         for flow in self.table.flows():
             flow.mirrored = flow.copied = False
+            flow.told = b""
         opened = [command for flow in list(self._held) for command in self._open(flow)]
         return [*opened, *self.proxy.unmirrored()]
 
@@ -103,11 +110,15 @@ class Traffic:
                 continue
             restored = Flow(record, FlowState.OPEN, flow.created, now)
             self.table.add(restored)
+            for side in (flow.client_side, flow.server_side):
+                ours = SeqNum(int.from_bytes(side.ack, "big")) if side.ack else None
+                self.kicks.add(restored, from_client=side.from_client, ours=ours)
             commands += [Note("flow-restored", ends(restored)), InstallFlow(record)]
         return commands
 
     def stand_by(self) -> list[Command]:
         """Stop serving: drop what is held, take the flows out of the kernel, keep the table."""
+        self.kicks.stop()
         commands: list[Command] = [Discard(packet) for packet in self._held.values()]
         for flow in list(self._held):
             self.table.remove(flow)
@@ -129,6 +140,20 @@ class Traffic:
                     commands.append(AbortRelay(flow.record.client, flow.record.virtual))
                 else:
                     commands += [SendSegment(s) for s in _resets(flow)]
+        if self.kicks.enabled and self._sender.connected:
+            commands += self._tell_acks(now)
+        return commands
+
+    def _tell_acks(self, now: float) -> list[Command]:
+        """For the peer's kick, where it differs from what it was told."""
+        commands: list[Command] = []
+        for flow in self.mirrored_flows():
+            acks = flow.client_side.ack + flow.server_side.ack
+            if len(acks) == 8 and acks != flow.told:
+                flow.told = acks
+                numbers = (SeqNum(int.from_bytes(acks[at : at + 4], "big")) for at in (0, 4))
+                body = FlowAcks(flow.record.client, flow.record.virtual, *numbers)
+                commands.append(SendToPeer(self._sender.send(body, now)))
         return commands
 
     def mirrored_flows(self) -> list[Flow]:
@@ -242,7 +267,7 @@ class Traffic:
 
 
 def _can_expire(flow: Flow) -> bool:
-    return flow.state is FlowState.OPEN or flow.tracker is not None
+    return flow.state in (FlowState.OPEN, FlowState.TAKEN) or flow.tracker is not None
 
 
 def _reopens(side: Side, segment: Segment) -> bool:

@@ -35,6 +35,7 @@ from emulator.core.commands import (
     SendHeartbeat,
     SendSegment,
     SendToPeer,
+    SendUnreachable,
     SnapshotRelay,
 )
 from emulator.core.config import Config
@@ -271,22 +272,10 @@ class Shell:
                 self._kernel(lambda: self._conntrack.install(record), "install", record.client)
             case RemoveFlow(record):
                 self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
-            case Listen(virtual):
-                self._kernel(lambda: self._relays.listen(virtual), "listen", virtual)
-            case ConnectServer(record):
-                self._relays.connect(record)
-            case AbortRelay(client, virtual):
-                self._relays.abort(client, virtual)
-            case RestoreRelay(plan):
-                self._restore(plan)
-            case SnapshotRelay(client, virtual):
-                snapshot = self._relays.snapshot(client, virtual)
-                if snapshot is not None:
-                    self._dispatch(snapshot)
-            case AbandonRelays():
-                self._relays.abandon()
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
+            case SendUnreachable(quoted):
+                self._kernel(lambda: self._raw.send_unreachable(quoted), "send", quoted.source)
             case SendToPeer(message):
                 self._to_peer(lambda: self._channel.send(message))
             case ConnectChannel():
@@ -301,6 +290,28 @@ class Shell:
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
+            case _:
+                self._relay(command)
+
+    def _relay(self, command: Command) -> None:
+        """The connections of standard virtual servers."""
+        match command:
+            case Listen(virtual):
+                self._kernel(lambda: self._relays.listen(virtual), "listen", virtual)
+            case ConnectServer(record):
+                self._relays.connect(record)
+            case AbortRelay(client, virtual):
+                self._relays.abort(client, virtual)
+            case RestoreRelay(plan):
+                self._restore(plan)
+            case SnapshotRelay(client, virtual):
+                snapshot = self._relays.snapshot(client, virtual)
+                if snapshot is not None:
+                    self._dispatch(snapshot)
+            case AbandonRelays():
+                self._relays.abandon()
+            case _:
+                raise AssertionError(f"unexpected command: {command!r}")
 
     def _packet(self, packet_id: int) -> Packet:
         if self._current is not None and self._current[0] == packet_id:

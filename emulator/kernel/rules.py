@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from emulator.kernel.rawsocket import MARK
+
 QUEUE = 1
 COPY_QUEUE = 2  # whole packets, of mirrored standard virtual servers
 
@@ -42,8 +44,7 @@ def ruleset(interfaces: Sequence[str], proxied: Addresses = (), mirrored: Addres
         for i in interfaces
     ]
     raw += [f"-A PREROUTING -i {i} -p tcp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
-    # Resets of the device's own making belong to no tracked connection.
-    raw += [f"-A OUTPUT -o {i} -p tcp --tcp-flags RST RST -j CT --notrack" for i in interfaces]
+    raw.append(f"-A OUTPUT -m mark --mark {MARK} -j CT --notrack")
     for address in proxied:
         raw.append(f"-A OUTPUT -p tcp -s {address} -j CT --notrack")
         ends = f"-A OUTPUT -p tcp -s {address} ! --tcp-flags SYN,FIN,RST NONE"

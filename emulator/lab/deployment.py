@@ -67,4 +67,5 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         ack_mirror=scenario.devices.ack_mirror,
         reject_unmatched=scenario.devices.reject_unmatched,
         rebuild_automap=scenario.devices.rebuild_automap,
+        takeover_kick=scenario.devices.takeover_kick,
     )

@@ -96,11 +96,11 @@ class Connection:
         return next((d for d in devices if d), None)
 
     def switch(self, direction: Direction) -> Transmission | None:
-        """The first transmission that another device than the first one handled; of a proxied
-        connection, the first of an end's own that went to another device."""
+        """The first transmission of an end's own that another device than the first one handled:
+        what a device sends by itself (a proxy, a probe) shows nothing of the ends' paths."""
         first = self.first_device
         for transmission, its in self.transmissions:
-            own = self.proxied and is_device(transmission.origin.node)
+            own = is_device(transmission.origin.node)
             if its is direction and transmission.device not in (None, first) and not own:
                 return transmission
         return None

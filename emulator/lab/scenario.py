@@ -102,6 +102,11 @@ class Devices(Model):
     rebuild_automap: bool = Field(
         True, description="a mirrored automap flow takes the new device's own self IP"
     )
+    takeover_kick: bool = Field(
+        False,
+        description="the new active device has the ends retransmit at once when their path is "
+        "back (RFC 6069); a BIG-IP does not",
+    )
 
 
 class Failover(Model):

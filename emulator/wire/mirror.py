@@ -19,6 +19,7 @@ resynchronisation point but a new connection.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -162,16 +163,37 @@ class LegState:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowAcks:
+    """What the ends of a fastL4 flow have acknowledged last, for the takeover kick."""
+
+    client: Endpoint
+    virtual: Endpoint
+    by_client: SeqNum
+    by_server: SeqNum
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """Everything up to `acknowledged` is held by the receiver."""
 
     acknowledged: int
 
 
-Body = Hello | ResyncStart | ResyncEnd | FlowUp | FlowDown | Ack | Mirrored | LegBytes | LegState
+Body = (
+    Hello
+    | ResyncStart
+    | ResyncEnd
+    | FlowUp
+    | FlowDown
+    | Ack
+    | Mirrored
+    | LegBytes
+    | LegState
+    | FlowAcks
+)
 _TYPES: dict[type[object], int] = {
     Hello: 1, ResyncStart: 2, ResyncEnd: 3, FlowUp: 4, FlowDown: 5, Ack: 6,
-    Mirrored: 7, LegBytes: 8, LegState: 9,
+    Mirrored: 7, LegBytes: 8, LegState: 9, FlowAcks: 10,
 }  # fmt: skip
 
 
@@ -242,35 +264,28 @@ def _emit_body(body: Body) -> bytes:
             return client.pack() + virtual.pack() + bytes([server_side]) + data
         case LegState():
             return _emit_state(body)
+        case FlowAcks(client, virtual, by_client, by_server):
+            acks = struct.pack("!II", by_client.value, by_server.value)
+            return client.pack() + virtual.pack() + acks
         case _:
             return b""
 
 
 def _parse(kind: int, body: bytes, sequence: int) -> Body:
-    if kind in (2, 3, 6) and body:
-        raise MirrorError(f"message type {kind} has no body, this one has {len(body)} bytes")
-    match kind:
-        case 1:
-            return _parse_hello(body)
-        case 2:
-            return ResyncStart()
-        case 3:
-            return ResyncEnd()
-        case 4:
-            return FlowUp(FlowRecord.parse(body))
-        case 5:
-            if len(body) != 12:
-                raise MirrorError(f"a flow key of {len(body)} bytes")
-            return FlowDown(Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:]))
-        case 6:
-            return Ack(sequence)
-        case 7:
-            return Mirrored(body)
-        case 8:
-            return _parse_bytes(body)
-        case 9:
-            return _parse_state(body)
-    raise MirrorError(f"unknown message type {kind}")
+    if kind in (2, 3, 6):
+        if body:
+            raise MirrorError(f"message type {kind} has no body, this one has {len(body)} bytes")
+        return Ack(sequence) if kind == 6 else ResyncStart() if kind == 2 else ResyncEnd()
+    parser = _PARSERS.get(kind)
+    if parser is None:
+        raise MirrorError(f"unknown message type {kind}")
+    return parser(body)
+
+
+def _parse_down(body: bytes) -> FlowDown:
+    if len(body) != 12:
+        raise MirrorError(f"a flow key of {len(body)} bytes")
+    return FlowDown(Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:]))
 
 
 def _parse_hello(body: bytes) -> Hello:
@@ -288,6 +303,13 @@ def _parse_bytes(body: bytes) -> LegBytes:
         raise MirrorError(f"a connection's bytes, {len(body)} in all, without a key")
     ends = Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:12])
     return LegBytes(*ends, bool(body[12]), body[13:])
+
+
+def _parse_acks(body: bytes) -> FlowAcks:
+    if len(body) != 20:
+        raise MirrorError(f"a flow's acknowledgements of {len(body)} bytes")
+    acks = (SeqNum(number) for number in struct.unpack_from("!II", body, 12))
+    return FlowAcks(Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:12]), *acks)
 
 
 def _emit_state(state: LegState) -> bytes:
@@ -320,3 +342,9 @@ def _text(value: str) -> bytes:
     if len(data) > 200:
         raise MirrorError(f"a name of {len(data)} bytes: at most 200 fit")
     return data
+
+
+_PARSERS: dict[int, Callable[[bytes], Body]] = {
+    1: _parse_hello, 4: lambda body: FlowUp(FlowRecord.parse(body)), 5: _parse_down, 7: Mirrored,
+    8: _parse_bytes, 9: _parse_state, 10: _parse_acks,
+}  # fmt: skip

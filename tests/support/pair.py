@@ -31,6 +31,7 @@ from emulator.core.commands import (
     SendHeartbeat,
     SendSegment,
     SendToPeer,
+    SendUnreachable,
 )
 from emulator.core.config import Config, SelfIp, Snat, VirtualServer
 from emulator.core.device import Device
@@ -126,6 +127,7 @@ class Node:
         self.kernel: dict[tuple[Endpoint, Endpoint], FlowRecord] = {}
         self.verdicts: dict[int, str] = {}
         self.sent: list[Segment] = []
+        self.unreachable: list[Segment] = []
         self.connection: Connection | None = None
 
     @property
@@ -276,6 +278,8 @@ class Pair:
                 self._kernel(node, command)
             case SendSegment(segment):
                 node.sent.append(segment)
+            case SendUnreachable(quoted):
+                node.unreachable.append(quoted)
             case RequestRoutes():
                 self._move_routes(node)
             case CancelRoutes():

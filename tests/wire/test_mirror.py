@@ -12,6 +12,7 @@ from emulator.wire.mirror import (
     MAX_BODY,
     Ack,
     Decoder,
+    FlowAcks,
     FlowDown,
     FlowRecord,
     FlowUp,
@@ -60,6 +61,12 @@ FIXED = [
         bytes.fromhex("4d4c 01 05 000c 0000 00000009 c633640a 9c40 0a63000a 0016"),
     ),
     (
+        Message(12, FlowAcks(CLIENT, VIRTUAL, SeqNum(5), SeqNum(6))),
+        bytes.fromhex(
+            "4d4c 01 0a 0014 0000 0000000c c633640a 9c40 0a63000a 0016 00000005 00000006"
+        ),
+    ),
+    (
         Message(10, LegBytes(CLIENT, VIRTUAL, True, b"rest")),
         bytes.fromhex("4d4c 01 08 0011 0000 0000000a c633640a 9c40 0a63000a 0016 01") + b"rest",
     ),
@@ -98,6 +105,7 @@ bodies = st.one_of(
     st.just(ResyncEnd()),
     st.builds(FlowUp, records),
     st.builds(FlowDown, endpoints, endpoints),
+    st.builds(FlowAcks, endpoints, endpoints, seqs, seqs),
     st.builds(LegBytes, endpoints, endpoints, st.booleans(), st.binary(max_size=2000)),
     st.builds(
         LegState,
