@@ -50,9 +50,11 @@ class SendSegment:
 
 @dataclass(frozen=True, slots=True)
 class SendUnreachable:
-    """Emit an ICMP host unreachable to the sender of `quoted` (RFC 6069)."""
+    """Emit an ICMP host unreachable to the sender of `quoted` (RFC 6069); `to_us`: that is a
+    connection of our own."""
 
     quoted: Segment
+    to_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)

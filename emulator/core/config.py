@@ -119,6 +119,11 @@ class Config:
         pool = server.snat_pool if server.snat is Snat.POOL else ()
         return (server.destination.address, *pool)
 
+    def transparent_members(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
+        """Pool members that see the client's own address: their segments to it are ours."""
+        ours = server.standard and server.snat is Snat.NONE
+        return tuple(member.address for member in server.pool) if ours else ()
+
     def proxy_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
         """Every address a standard virtual server's own sockets are bound to."""
         own = (s.address for s in self.self_ips) if server.snat is Snat.AUTOMAP else ()

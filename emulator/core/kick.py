@@ -194,7 +194,7 @@ class Kicks:
             return []
         told = Segment(end.local, end.remote, segment.ack, end.theirs, ACK, _WINDOW)
         own = Segment(end.local, end.remote, segment.ack, end.theirs, ACK)
-        return self._kick(end, [SendSegment(told)], [SendUnreachable(own)], now)
+        return self._kick(end, [SendSegment(told)], [SendUnreachable(own, to_us=True)], now)
 
     def _kick(
         self, end: _End, first: list[Command], along: list[Command], now: float

@@ -69,7 +69,7 @@ class Proxy:
         self.names = frozenset(v.name for v in standard)
         self.resync = Resync(config, table, sender)
         self._sync = frozenset(v.name for v in standard if v.commit is Commit.SYNC)
-        self._floating = frozenset(a for v in standard for a in config.floating_addresses(v))
+        self._own = frozenset(s.address for s in config.self_ips)
 
     def create(
         self, event: PacketQueued, server: VirtualServer, record: FlowRecord, now: float
@@ -84,10 +84,10 @@ class Proxy:
         return [*commands, *self.known(event, flow, now)]
 
     def outgoing(self, event: PacketQueued, now: float, *, active: bool) -> list[Command]:
-        """A SYN, FIN or reset of the device's own TCP: what moves with the traffic group stays
-        silent here once another device serves it."""
+        """A SYN, FIN or reset of the device's own TCP: what moves with the traffic group (all but
+        the self IPs) stays silent here once another device serves it."""
         segment = event.segment
-        if not active and segment.source.address in self._floating:
+        if not active and segment.source.address not in self._own:
             return [Discard(event.packet_id)]
         flow = self._table.get(segment.destination, segment.source)
         if flow is not None and flow.copied and segment.flags & SYN:

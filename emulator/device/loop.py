@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from netfilterqueue import Packet
@@ -89,6 +90,7 @@ class Shell:
             proxied=[a for v in standard for a in config.proxy_addresses(v)],
             mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
             floating=[a for v in standard for a in config.floating_addresses(v)],
+            transparent=[a for v in standard for a in config.transparent_members(v)],
         )
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
@@ -274,8 +276,10 @@ class Shell:
                 self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
-            case SendUnreachable(quoted):
-                self._kernel(lambda: self._raw.send_unreachable(quoted), "send", quoted.source)
+            case SendUnreachable(quoted, to_us):
+                self._kernel(
+                    lambda: self._raw.send_unreachable(quoted, to_us=to_us), "send", quoted.source
+                )
             case SendToPeer(message):
                 self._to_peer(lambda: self._channel.send(message))
             case ConnectChannel():
@@ -330,8 +334,8 @@ class Shell:
             return
         for leg in (plan.client, plan.server):
             if leg is not None and leg.fin is not None:
-                fin = leg.fin
-                self._kernel(lambda fin=fin: self._raw.send(fin), "send", fin.destination)  # type: ignore[misc]
+                tell = partial(self._raw.send, leg.fin, to_us=True)
+                self._kernel(tell, "send", leg.fin.destination)
 
     def _to_peer(self, effect: Callable[[], object]) -> None:
         try:

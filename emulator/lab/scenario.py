@@ -157,11 +157,6 @@ class Scenario(Model):
             raise ValueError("sessions is empty: nothing to observe")
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
-        if self.virtual_server.type == "standard" and self.virtual_server.snat == "none":
-            raise ValueError(
-                "virtual_server.type standard needs snat automap or pool: its server-side "
-                "connection has to come from an address of the device's"
-            )
         return self
 
     def _routed(self, table: str, address: IPv4Address) -> bool:

@@ -19,6 +19,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...], str, str | None]] = {
     "no mirroring": ("article-no-mirroring", STANDARD, "RESET", "no-flow-reset"),
     "forced standby": ("article-snat-pool", SYNC, "SURVIVED", None),
     "power-off": ("article-snat-pool", (*SYNC, "--how", "power-off"), "SURVIVED", None),
+    "no snat": ("article-no-snat", (*SYNC, "--how", "power-off"), "SURVIVED", None),
     "healthy": ("healthy", SYNC, "SURVIVED", None),
 }
 
