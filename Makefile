@@ -15,7 +15,7 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all kill-test bench lint down doctor clean
+.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick lint down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ kill-test: setup ## power-offs at random points of live traffic, every byte comp
 
 bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py
+
+bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s (root, 5 minutes)
+	@$(PY) bench/kick.py
 
 lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .
