@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 from rich.table import Table
 
-from emulator import __version__
+from emulator import __version__, studies
+from emulator.choices import format_option, read_scenario, with_virtual_server
 from emulator.lab import scenario_file
 from emulator.lab.deployment import DEVICES, world
 from emulator.lab.scenario import Failover, How, Scenario
@@ -26,6 +26,7 @@ from emulator.terminal import (
     CANNOT,
     FAULT,
     NOT_AS_EXPECTED,
+    RUNS,
     USAGE,
     Fail,
     Main,
@@ -40,29 +41,6 @@ from netns.execute import command_in
 from netns.plan import plan
 from netns.topology import picture
 
-RUNS = Path("captures/runs")
-
-
-def read_scenario(name: str) -> Scenario:
-    """A scenario by name or path, errors as usage errors."""
-    try:
-        return scenario_file.load(scenario_file.find(name))
-    except scenario_file.ScenarioError as error:
-        raise Fail(str(error), USAGE) from error
-
-
-def with_virtual_server(scenario: Scenario, **changes: str | None) -> Scenario:
-    """The scenario with another virtual server; options that were not given change nothing."""
-    given = {key: value for key, value in changes.items() if value is not None}
-    plain = scenario.model_dump()
-    try:
-        return Scenario.model_validate(
-            {**plain, "virtual_server": {**plain["virtual_server"], **given}}
-        )
-    except ValidationError as error:
-        text = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise Fail(f"{scenario.name}: {text}", USAGE) from error
-
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mirrorlab")
@@ -76,15 +54,11 @@ def cli() -> None:
                                          mirrorlab failover
                                          mirrorlab status
                                          mirrorlab down
+    What would have saved them?          mirrorlab why article
     Is this host fit for it?             mirrorlab doctor
 
     Needs root, for network namespaces; nothing of the host's own network is touched.
     """
-
-
-format_option = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
 
 
 def _lab_name(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -349,6 +323,10 @@ def doctor(form: str) -> None:
             click.echo(f"{mark} {check.name:<18} {check.detail}{remedy}")
     if host.missing(checks):
         sys.exit(CANNOT)
+
+
+cli.add_command(studies.why)
+cli.add_command(studies.matrix)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from netns import doctor as host
 from netns.build import BuildError
 from netns.execute import NamespaceError
 
+RUNS = Path("captures/runs")
 NOT_AS_EXPECTED, USAGE, CANNOT, FAULT, INTERRUPTED = 1, 2, 3, 4, 130
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """The dependency direction and the purity of modules, as a test.
 
-    wire <- core <- kernel <- device <- lab <- terminal <- cli
-    netns <- lab, terminal, cli
+    wire <- core <- kernel <- device <- lab <- terminal <- choices <- studies <- cli
+    netns <- lab and all to its right
 
 A PURE module may not block, tell the time, roll dice, print or touch a file.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = ["wire", "core", "kernel", "device", "lab", "terminal", "cli"]
+ORDER = ["wire", "core", "kernel", "device", "lab", "terminal", "choices", "studies", "cli"]
 PURE = (
     "emulator.wire",
     "emulator.core",
@@ -25,6 +25,7 @@ PURE = (
     "emulator.lab.deployment",
     "emulator.lab.explain",
     "emulator.lab.facts",
+    "emulator.lab.factors",
     "emulator.lab.legs",
     "emulator.lab.proxied",
     "emulator.lab.result",

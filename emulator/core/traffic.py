@@ -49,6 +49,7 @@ class Traffic:
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
         self._own = frozenset(s.address for s in config.self_ips)
         self._held: dict[Flow, int] = {}
+        self._retired: frozenset[bytes] = frozenset()  # sides of flows served until stand-by
         self.kicks = Kicks(self.table, enabled=config.takeover_kick)
         self.proxy = Proxy(config, self.table, sender, self._close, self._count, self.kicks)
 
@@ -72,11 +73,14 @@ class Traffic:
         return commands
 
     def packet_on_standby(self, event: PacketQueued, now: float) -> list[Command]:
-        """A standby serves nothing of the traffic group; its self IPs are always its own."""
+        """A standby serves nothing of the traffic group; its self IPs are always its own. On the
+        flows it served itself until now it is silent, also where they end at a self IP."""
         segment = event.segment
         if not event.interface:
             return self.proxy.outgoing(event, now, active=False)
-        if segment.destination.address in self._own and not self._flow_of(segment):
+        served = key(segment.source, segment.destination) in self._retired
+        mine = segment.destination.address in self._own
+        if mine and not served and not self._flow_of(segment):
             return self._reject(event)
         return [self._note("standby-drop", segment), Discard(event.packet_id)]
 
@@ -97,6 +101,7 @@ class Traffic:
 
     def take_over(self, now: float) -> list[Command]:
         """Install every flow of the table, with addresses this device can serve."""
+        self._retired = frozenset()
         commands: list[Command] = []
         for flow in self.table.flows():
             self.table.remove(flow)
@@ -119,6 +124,7 @@ class Traffic:
     def stand_by(self) -> list[Command]:
         """Stop serving: drop what is held, take the flows out of the kernel, keep the table."""
         self.kicks.stop()
+        self._retired = frozenset(self.table.sides)
         commands: list[Command] = [Discard(packet) for packet in self._held.values()]
         for flow in list(self._held):
             self.table.remove(flow)

@@ -146,7 +146,7 @@ def _device_reset(
     if _expired(facts, node, connection):
         return "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
     if node == connection.first_device:
-        if trigger is not None and facts.served(node, trigger):
+        if facts.served(node, origin):
             return "unknown", f"{node}, still the active device, reset the connection{said}."
         return (
             "old-active-answered",

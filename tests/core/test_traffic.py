@@ -588,6 +588,21 @@ def test_a_standby_that_holds_the_flow_does_not_reset_its_member():
     )
 
 
+def test_a_standby_is_silent_on_a_flow_it_served_even_if_it_knows_it_no_more():
+    """The new active device's resync need not name the flow, or names it with an address of its
+    own; what was under way to this device's self IP is lost, not reset."""
+    device = with_flow(config(), channel=True)
+    device.handle(OperatorStandby(), 1.0)
+    for flow in flows(device):
+        device.traffic.table.remove(flow)
+    assert (
+        Playbook(device)
+        >> queued(3, data(MEMBER, SNAT_A))
+        << Noted("standby-drop", source=str(MEMBER))
+        << Discard(3)
+    )
+
+
 def test_going_standby_discards_what_is_held_and_empties_the_kernel():
     """And in this order: the channel's end must not release what was held."""
     device = with_flow(config(), channel=True)

@@ -150,6 +150,16 @@ def test_a_reset_by_the_old_device() -> None:
     assert found(talk) == ("RESET", "old-active-answered")
 
 
+def test_a_reset_by_the_old_device_of_a_segment_that_came_while_it_was_active() -> None:
+    """What it was when it answered counts: it may take the segment up after it stood by."""
+    talk = opened()
+    talk.heartbeat("a", active=True)
+    talk.client("pwd\n", "a", until="bigip-a:ext")
+    talk.heartbeat("a", active=False)
+    talk.device_resets("a")
+    assert found(talk) == ("RESET", "old-active-answered")
+
+
 def test_a_reset_by_the_device_that_is_still_active_is_no_failovers_doing() -> None:
     talk = opened()
     talk.heartbeat("a", active=True)

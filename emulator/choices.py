@@ -1,0 +1,35 @@
+"""What several commands let the user choose: a scenario, changes to it, the output's form."""
+
+from __future__ import annotations
+
+import click
+from pydantic import ValidationError
+
+from emulator.lab import scenario_file
+from emulator.lab.scenario import Scenario
+from emulator.terminal import USAGE, Fail
+
+format_option = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+def read_scenario(name: str) -> Scenario:
+    """A scenario by name or path, errors as usage errors."""
+    try:
+        return scenario_file.load(scenario_file.find(name))
+    except scenario_file.ScenarioError as error:
+        raise Fail(str(error), USAGE) from error
+
+
+def with_virtual_server(scenario: Scenario, **changes: str | None) -> Scenario:
+    """The scenario with another virtual server; options that were not given change nothing."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    plain = scenario.model_dump()
+    try:
+        return Scenario.model_validate(
+            {**plain, "virtual_server": {**plain["virtual_server"], **given}}
+        )
+    except ValidationError as error:
+        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise Fail(f"{scenario.name}: {text}", USAGE) from error
