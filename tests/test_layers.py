@@ -15,7 +15,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = ["wire", "core", "kernel", "device", "lab", "terminal", "choices", "studies", "cli"]
+ORDER = [
+    "wire",
+    "core",
+    "kernel",
+    "device",
+    "lab",
+    "terminal",
+    "choices",
+    "studies",
+    "cli",
+    "pytest_plugin",
+]
 PURE = (
     "emulator.wire",
     "emulator.core",
