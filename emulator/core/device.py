@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from emulator.core.announce import Announcer
 from emulator.core.commands import (
     CancelRoutes,
     CloseChannel,
@@ -18,6 +19,7 @@ from emulator.core.commands import (
 )
 from emulator.core.config import Config
 from emulator.core.events import (
+    ArpHeard,
     ChannelDown,
     ChannelUp,
     ClientAccepted,
@@ -51,6 +53,7 @@ class Device:
         self.failover = Failover(order=config.order, timeout_s=config.failover_timeout_s, now=now)
         self.sender = Sender(config.name, config.traffic_group)
         self.traffic = Traffic(config, self.sender)
+        self._announcer = Announcer(config)
         self._receiver = Receiver(
             self.traffic.table, config.traffic_group, self.traffic.proxy.names
         )
@@ -83,6 +86,8 @@ class Device:
                 return self._changed(self.failover.operator_standby(now), now)
             case Tick():
                 return self._tick(now)
+            case ArpHeard():
+                return self._announcer.heard(event, active=self.active)
             case ChannelUp():
                 return self._channel_up(now)
             case ChannelDown(reason):
@@ -127,7 +132,7 @@ class Device:
         split = self.active and self.failover.peer_active is True
         commands = self._changed(self.failover.heard(heartbeat, now), now)
         if split and self.active and not heartbeat.active:
-            commands += [Note("split-brain-healed"), RequestRoutes()]
+            commands += [Note("split-brain-healed"), *self._announcer.take_over(), RequestRoutes()]
         return commands
 
     def _changed(self, signal: Signal | None, now: float) -> list[Command]:
@@ -141,10 +146,11 @@ class Device:
             channel = [CloseChannel(), *self._stop_mirroring()]
             flows = self.traffic.take_over(now)
             done = Note("restored", {"flows": len(self.traffic.table)})
-            return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes()]
+            here = [*self._announcer.take_over(), self._heartbeat(now), RequestRoutes()]
+            return [note, *channel, *flows, done, *here]
         note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
         # Held packets are discarded before the channel ends, or its end would release them.
-        flows = self.traffic.stand_by()
+        flows = [*self._announcer.stand_by(), *self.traffic.stand_by()]
         channel = [CloseChannel(), *self._stop_mirroring()]
         return [note, *flows, CancelRoutes(), *channel, self._heartbeat(now)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emulator.wire.arp import Arp
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Message
 from emulator.wire.segment import Endpoint, Segment
@@ -104,6 +105,14 @@ class RouteAnswer:
     changed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ArpHeard:
+    """An ARP packet came in by a data interface."""
+
+    interface: str
+    packet: Arp
+
+
 Event = (
     PacketQueued
     | ClientAccepted
@@ -117,4 +126,5 @@ Event = (
     | ChannelDown
     | PeerMessages
     | RouteAnswer
+    | ArpHeard
 )

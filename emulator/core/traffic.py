@@ -46,7 +46,8 @@ class Traffic:
         self._sender = sender
         self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
-        self._own = frozenset(s.address for s in config.self_ips)
+        self._selves = frozenset(s.address for s in config.self_ips)
+        self._own = frozenset(s.address for s in config.self_ips if not s.floating)
         self._held: dict[Flow, int] = {}
         self.proxy = Proxy(config, self.table, sender, self._close, self._count)
 
@@ -143,7 +144,7 @@ class Traffic:
         segment = event.segment
         server = self._selector.virtual_server(segment.destination)
         if server is None:
-            if segment.destination.address in self._own:
+            if segment.destination.address in self._selves:
                 return self._reject(event)
             return [self._note("no-listener", segment), Discard(event.packet_id)]
         starts = segment.flags & (SYN | ACK | RST) == SYN

@@ -105,6 +105,7 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
         f"{device} took over: {how}{same}.",
         (
             *_last_delivered(connection, before=switch.origin.frame),
+            *_moved_by_arp(connection, facts, device),
             Evidence.of(switch.origin, f"first segment that goes by {device}"),
             *_first_by(connection, device),
         ),
@@ -205,7 +206,7 @@ def _lost_at_old(
         return (
             "route-never-moved",
             f"Until the end the fabric delivered the connection's segments to {node}, which "
-            "no longer served it; none went to the other device.",
+            f"no longer served it; none went to the other device.{_announced(facts, node, target)}",
         )
     owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
     owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
@@ -221,6 +222,17 @@ def _lost_at_old(
         f"One direction moved to the other device; the {way} segments to {target} still go "
         f"to {node}.",
     )
+
+
+def _announced(facts: Facts, old: str, address: object) -> str:
+    """On a shared segment: whether the neighbours were told of the address's new place."""
+    if not any(point.segment for point in facts.points.values()):
+        return ""
+    heard = [a for a in facts.announcements if a.address == str(address) and not a.outgoing]
+    by_others = [a for a in facts.announcements if a.outgoing and a.node != old]
+    if not any(a.address == str(address) for a in by_others if is_device(a.node)):
+        return f" No other device ever announced {address} by gratuitous ARP."
+    return "" if heard else f" The gratuitous ARP for {address} reached no neighbour."
 
 
 def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
@@ -321,6 +333,16 @@ def _first_by(connection: Connection, device: str) -> list[Evidence]:
                 found.append(Evidence.of(advance.arrival, text))
                 break
     return sorted(found, key=lambda e: e.frame)
+
+
+def _moved_by_arp(connection: Connection, facts: Facts, device: str) -> list[Evidence]:
+    """The announcement that moved the virtual server's address to `device`, if there was one."""
+    wanted = str(connection.client.remote.address)
+    for said in reversed(facts.announcements):
+        if said.node == device and said.outgoing and said.address == wanted:
+            text = f"{device} announces {wanted} (gratuitous ARP)"
+            return [Evidence(said.frame, said.time_s, text)]
+    return []
 
 
 def _describe(sighting: Sighting) -> str:

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from netns.onprem import addresses_in_use, segment_of
+
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 Session = Literal["ssh", "telnet", "echo"]
 Backend = Literal["backend-1", "backend-2"]
@@ -36,7 +38,9 @@ class VirtualServer(Model):
     """The virtual server under test: any port of one address, TCP."""
 
     destination: IPv4Address = Field(
-        IPv4Address("10.99.0.10"), description="address; in the routed alien range 10.99.0.0/24"
+        IPv4Address("10.99.0.10"),
+        description="address; in the routed alien range 10.99.0.0/24, on-premises the external "
+        "segment",
     )
     type: Literal["fastL4", "standard"] = Field(
         "fastL4", description="fastL4: segments are rewritten; standard: a full proxy"
@@ -46,7 +50,8 @@ class VirtualServer(Model):
         "automap", description="source-address-translation"
     )
     snat_pool: tuple[IPv4Address, ...] = Field(
-        (IPv4Address("10.88.0.10"),), description="with snat pool; routed range 10.88.0.0/24"
+        (IPv4Address("10.88.0.10"),),
+        description="with snat pool; routed range 10.88.0.0/24, on-premises the internal segment",
     )
     mirroring: bool = Field(True, description="connection mirroring")
     commit: Literal["async", "sync"] = Field(
@@ -97,6 +102,23 @@ class Devices(Model):
     rebuild_automap: bool = Field(
         True, description="a mirrored automap flow takes the new device's own self IP"
     )
+    gratuitous_arp: bool = Field(
+        True, description="on-premises: the new active device announces its addresses"
+    )
+    mac_masquerade: bool = Field(
+        False, description="on-premises: the traffic group has a MAC address, which moves along"
+    )
+
+
+class OnPrem(Model):
+    """The neighbours of the devices on shared segments."""
+
+    router_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        14400.0, description="for how long the router trusts an ARP entry (Cisco IOS: 4 hours)"
+    )
+    backend_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        30.0, description="the same for the backends (Linux: base_reachable_time)"
+    )
 
 
 class Failover(Model):
@@ -115,10 +137,14 @@ class Scenario(Model):
     title: str
     description: str = ""
     claims: tuple[str, ...] = Field((), description="claims of the article it bears on")
+    world: Literal["cloud", "onprem"] = Field(
+        "cloud", description="zones of a cloud, or shared segments and floating addresses"
+    )
     sessions: tuple[Session, ...] = ("ssh", "telnet", "echo")
     virtual_server: VirtualServer = VirtualServer()
     devices: Devices = Devices()
     cloud: Cloud = Cloud()
+    onprem: OnPrem = OnPrem()
     failover: Failover | None = Field(Failover(), description="null: none takes place")
     observe_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         4.0, description="seconds of traffic to see after it, or instead of it"
@@ -132,13 +158,7 @@ class Scenario(Model):
         server = self.virtual_server
         if server.snat == "pool" and not server.snat_pool:
             raise ValueError("virtual_server.snat is pool, and snat_pool is empty")
-        if not self._routed("rtb-client", server.destination):
-            raise ValueError(
-                f"virtual_server.destination {server.destination} is in no route of rtb-client"
-            )
-        for address in server.snat_pool if server.snat == "pool" else ():
-            if not self._routed("rtb-backend", address):
-                raise ValueError(f"snat_pool address {address} is in no route of rtb-backend")
+        self._placed() if self.world == "cloud" else self._on_segments()
         if len(set(self.sessions)) != len(self.sessions):
             raise ValueError("sessions names one twice")
         if stray := set(self.expect) - set(self.sessions):
@@ -153,6 +173,38 @@ class Scenario(Model):
                 "connection has to come from an address of the device's"
             )
         return self
+
+    def _placed(self) -> None:
+        """A cloud: every address is in a route; nothing is announced on a wire."""
+        server, devices = self.virtual_server, self.devices
+        if not self._routed("rtb-client", server.destination):
+            raise ValueError(
+                f"virtual_server.destination {server.destination} is in no route of rtb-client"
+            )
+        for address in server.snat_pool if server.snat == "pool" else ():
+            if not self._routed("rtb-backend", address):
+                raise ValueError(f"snat_pool address {address} is in no route of rtb-backend")
+        if devices.mac_masquerade or not devices.gratuitous_arp or self.onprem != OnPrem():
+            raise ValueError(
+                "devices.mac_masquerade, devices.gratuitous_arp and onprem are for world onprem: "
+                "a cloud has no shared segment to announce an address on"
+            )
+
+    def _on_segments(self) -> None:
+        """On-premises: every address is in a segment, and nobody else's."""
+        server = self.virtual_server
+        pool = server.snat_pool if server.snat == "pool" else ()
+        wanted = [(server.destination, "ext", "virtual_server.destination")]
+        taken = addresses_in_use()
+        for address, interface, what in [*wanted, *((a, "int", "snat_pool address") for a in pool)]:
+            if segment_of(address) != interface:
+                raise ValueError(
+                    f"{what} {address} is not in the {interface} segment of the devices"
+                )
+            if address in taken:
+                raise ValueError(f"{what} {address} is {taken[address]}'s")
+        if self.cloud != Cloud():
+            raise ValueError("cloud is for world cloud: on-premises nobody routes to the devices")
 
     def _routed(self, table: str, address: IPv4Address) -> bool:
         routes = (r for r in self.cloud.routes if r.table == table)
