@@ -128,11 +128,14 @@ class Device:
 
     def _heard(self, heartbeat: Heartbeat, now: float) -> list[Command]:
         """After a split brain has healed the routes may lead to the device that yielded: the
-        one that stays active asks for them again (the failover extension's tgrefresh)."""
-        split = self.active and self.failover.peer_active is True
+        one that stays active asks for them again (the failover extension's tgrefresh). A peer
+        that had been silent may have been active and have yielded before it was heard."""
+        before = self.failover.peer_active
+        split = self.active and before is not False
         commands = self._changed(self.failover.heard(heartbeat, now), now)
         if split and self.active and not heartbeat.active:
-            commands += [Note("split-brain-healed"), *self._announcer.take_over(), RequestRoutes()]
+            note = Note("split-brain-healed" if before else "peer-returned")
+            commands += [note, *self._announcer.take_over(), RequestRoutes()]
         return commands
 
     def _changed(self, signal: Signal | None, now: float) -> list[Command]:
