@@ -14,11 +14,11 @@ from fcntl import ioctl
 from emulator.wire.arp import ETHERTYPE, Arp, ArpError
 
 _SIOCSIFHWADDR, _ARPHRD_ETHER = 0x8924, 1
-_PACKET_OUTGOING = 4
 
 
 class ArpSocket:
-    """All ARP on one interface of the calling thread's namespace; raises OSError."""
+    """All ARP that comes in by one interface of the calling thread's namespace: a packet socket
+    for one protocol sees nothing that goes out. Raises OSError."""
 
     def __init__(self, interface: str) -> None:
         self.interface = interface
@@ -30,11 +30,9 @@ class ArpSocket:
         """The next packet that came in, or None when there is none."""
         while True:
             try:
-                frame, address = self.socket.recvfrom(128)
+                frame = self.socket.recv(128)
             except (BlockingIOError, InterruptedError):
                 return None
-            if address[2] == _PACKET_OUTGOING:
-                continue
             try:
                 return Arp.parse(frame)
             except ArpError:
