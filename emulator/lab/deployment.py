@@ -32,6 +32,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
     peer = DEVICES[1 - DEVICES.index(node)]
     data = [i for i in built.of(node) if i.name != "ha"]
     shared = built.kind == KIND
+    floats = shared and scenario.onprem.floating_self_ips
     return device.Config(
         name=node,
         order=DEVICES.index(node),
@@ -40,7 +41,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         peer_ha_address=built.interface(peer, "ha").address,
         self_ips=(
             *(device.SelfIp(i.name, i.address, (i.subnet.network, *i.routes)) for i in data),
-            *(_floating_self_ip(i) for i in data if shared),
+            *(_floating_self_ip(i) for i in data if floats),
         ),
         virtual_servers=(
             device.VirtualServer(
@@ -91,6 +92,7 @@ def _floating_self_ip(interface: NetworkInterface) -> device.SelfIp:
 def _floating(scenario: Scenario) -> tuple[device.FloatingAddress, ...]:
     """What the active device answers ARP for: self IPs, virtual address, SNAT addresses."""
     server = scenario.virtual_server
-    addresses = [*FLOATING.items(), ("ext", server.destination)]
+    selves = FLOATING.items() if scenario.onprem.floating_self_ips else ()
+    addresses = [*selves, ("ext", server.destination)]
     addresses += [("int", a) for a in server.snat_pool if server.snat == "pool"]
     return tuple(device.FloatingAddress(interface, address) for interface, address in addresses)

@@ -111,7 +111,11 @@ class Devices(Model):
 
 
 class OnPrem(Model):
-    """The neighbours of the devices on shared segments."""
+    """The shared segments: what the devices have there, and how their neighbours behave."""
+
+    floating_self_ips: bool = Field(
+        True, description="the traffic group has self IPs; without, automap takes a device's own"
+    )
 
     router_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
         14400.0, description="for how long the router trusts an ARP entry (Cisco IOS: 4 hours)"
@@ -203,6 +207,11 @@ class Scenario(Model):
                 )
             if address in taken:
                 raise ValueError(f"{what} {address} is {taken[address]}'s")
+        if server.snat == "none" and not self.onprem.floating_self_ips:
+            raise ValueError(
+                "virtual_server.snat none needs onprem.floating_self_ips: the backends' gateway "
+                "is the floating internal one"
+            )
         if self.cloud != Cloud():
             raise ValueError("cloud is for world cloud: on-premises nobody routes to the devices")
 

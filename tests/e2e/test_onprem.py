@@ -178,6 +178,18 @@ def test_variants(name: str, long_runs: dict[str, Future[Finished]]) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("options", [(), SYNC], ids=["fastL4", "standard"])
+def test_without_a_floating_self_ip_automap_is_fatal_on_premises_too(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The control's control: everything else moves, and the SNAT address does not."""
+    mine = tmp_path / "no-float.yaml"
+    plain = find("onprem").read_text().split("expect:")[0]
+    mine.write_text(f"{plain}onprem: {{floating_self_ips: false}}\n")
+    only(run_cli(str(mine), tmp_path / "runs", *options), "RESET", "snat-address-changed")
+
+
+@pytest.mark.long
 def test_a_lost_announcement_is_made_good_when_the_caches_expire(tmp_path: Path) -> None:
     """Linux asks again, first the old MAC, then everybody: seconds after the entry is stale."""
     short = tmp_path / "short.yaml"

@@ -62,6 +62,12 @@ def test_a_standard_virtual_servers_automap_address_goes_where_the_traffic_group
     assert set(told.floating_addresses(server)) < set(told.proxy_addresses(server))
 
 
+def test_without_floating_self_ips_only_virtual_and_snat_addresses_float() -> None:
+    told = config(onprem={"floating_self_ips": False})
+    assert [f.address for f in told.floating] == [IPv4Address("10.99.0.10")]
+    assert not any(s.floating for s in told.self_ips)
+
+
 def test_a_clouds_device_has_nothing_that_floats() -> None:
     plain = Scenario.model_validate({"title": "t"})
     told = deployment.device_config(plain, cloud("x"), "bigip-a")
@@ -76,6 +82,10 @@ def test_a_clouds_device_has_nothing_that_floats() -> None:
         ({"virtual_server": {"destination": "10.99.0.5"}}, "floating self IP"),
         ({"virtual_server": {"snat": "pool", "snat_pool": ["10.99.0.77"]}}, "int segment"),
         ({"cloud": {"propagation_delay_s": 1}}, "cloud is for world cloud"),
+        (
+            {"virtual_server": {"snat": "none"}, "onprem": {"floating_self_ips": False}},
+            "needs onprem.floating_self_ips",
+        ),
         ({"world": "cloud", "devices": {"mac_masquerade": True}}, "for world onprem"),
         ({"world": "cloud", "devices": {"gratuitous_arp": False}}, "for world onprem"),
         ({"world": "cloud", "onprem": {"router_arp_cache_s": 9}}, "for world onprem"),
