@@ -147,10 +147,9 @@ class Device:
             note = Note("active", {"reason": signal.value, "flows": len(self.traffic.table)})
             # The channel served the old role: the new active connects one of its own.
             channel = [CloseChannel(), *self._stop_mirroring()]
-            flows = self.traffic.take_over(now)
+            flows = [*self.traffic.take_over(now), *self._announcer.take_over()]
             done = Note("restored", {"flows": len(self.traffic.table)})
-            here = [*self._announcer.take_over(), self._heartbeat(now), RequestRoutes()]
-            return [note, *channel, *flows, done, *here]
+            return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes()]
         note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
         # Held packets are discarded before the channel ends, or its end would release them.
         flows = [*self._announcer.stand_by(), *self.traffic.stand_by()]

@@ -90,11 +90,9 @@ class Shell:
             config.data_interfaces,
             proxied=[a for v in standard for a in config.proxy_addresses(v)],
             mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
-            floating=[
-                *(a for v in standard for a in config.floating_addresses(v)),
-                *(f.address for f in config.floating),
-            ],
+            floating=[a for v in standard for a in config.floating_addresses(v)],
         )
+        rules.put_on_lo([f.address for f in config.floating])
         # A crashed predecessor may have left the traffic group's MAC behind.
         for port in config.ports if config.mac_masquerade else ():
             set_mac(port.name, port.mac)
@@ -309,15 +307,15 @@ class Shell:
                 self._watch_channel()  # at once: a restored socket may get the same descriptor
             case SendHeartbeat(heartbeat):
                 self._heartbeat.send(heartbeat.emit())
+            case SendArp(interface, packet):
+                self._kernel(lambda: self._arp[interface].send(packet), "arp", packet.sender)
+            case SetMac(interface, mac):
+                self._kernel(lambda: set_mac(interface, mac), "set-mac", mac)
             case RequestRoutes():
                 self._request_routes()
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
-            case SendArp(interface, packet):
-                self._kernel(lambda: self._arp[interface].send(packet), "arp", packet.sender)
-            case SetMac(interface, mac):
-                self._kernel(lambda: set_mac(interface, mac), "set-mac", mac)
 
     def _packet(self, packet_id: int) -> Packet:
         if self._current is not None and self._current[0] == packet_id:

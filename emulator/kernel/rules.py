@@ -68,10 +68,15 @@ def apply(
 
     `floating`: those of `proxied` that no interface has; they are put on `lo`.
     """
-    for address in floating:
-        _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
+    put_on_lo(floating)
     _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def put_on_lo(addresses: Addresses) -> None:
+    """Make these the kernel's own; raises RulesError."""
+    for address in addresses:
+        _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
 
 
 def _run(argv: list[str], stdin: str) -> None:

@@ -67,14 +67,14 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
             if r.move and not shared
         ),
         api=None if shared else Endpoint(built.interface("api", "eth0").address, API_PORT),
-        failover_timeout_s=scenario.devices.failover_timeout_s,
-        ack_mirror=scenario.devices.ack_mirror,
-        reject_unmatched=scenario.devices.reject_unmatched,
-        rebuild_automap=scenario.devices.rebuild_automap,
         floating=_floating(scenario) if shared else (),
         gratuitous_arp=scenario.devices.gratuitous_arp,
         mac_masquerade=MASQUERADE_MAC if scenario.devices.mac_masquerade else "",
         ports=tuple(device.Port(i.name, i.mac) for i in data) if shared else (),
+        failover_timeout_s=scenario.devices.failover_timeout_s,
+        ack_mirror=scenario.devices.ack_mirror,
+        reject_unmatched=scenario.devices.reject_unmatched,
+        rebuild_automap=scenario.devices.rebuild_automap,
     )
 
 

@@ -97,16 +97,16 @@ class Devices(Model):
     failover_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = Field(
         3.0, description="failover.nettimeoutsec"
     )
-    reject_unmatched: bool = Field(True, description="tm.rejectunmatched")
-    ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
-    rebuild_automap: bool = Field(
-        True, description="a mirrored automap flow takes the new device's own self IP"
-    )
     gratuitous_arp: bool = Field(
         True, description="on-premises: the new active device announces its addresses"
     )
     mac_masquerade: bool = Field(
         False, description="on-premises: the traffic group has a MAC address, which moves along"
+    )
+    reject_unmatched: bool = Field(True, description="tm.rejectunmatched")
+    ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
+    rebuild_automap: bool = Field(
+        True, description="a mirrored automap flow takes the new device's own self IP"
     )
 
 
