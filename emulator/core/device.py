@@ -74,10 +74,10 @@ class Device:
     def handle(self, event: Event, now: float) -> list[Command]:
         """Decide; every event has a rule here."""
         match event:
-            case PacketQueued() if self.active:
-                return self.traffic.packet(event, now)
             case PacketQueued():
-                return self.traffic.packet_on_standby(event, now)
+                traffic = self.traffic
+                decide = traffic.packet if self.active else traffic.packet_on_standby
+                return decide(event, now)
             case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
                 return self.traffic.proxy.relayed(event, now)
             case HeartbeatHeard(heartbeat):
