@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
 from emulator.lab.proxied import mirror_lag, passed_on, stuck
-from emulator.lab.tracing import TAIL_NS, Sighting, Transmission, is_device
+from emulator.lab.tracing import ROUTER, TAIL_NS, Sighting, Transmission, is_device, is_end
 
 CAPTURE = "run.pcapng"
 NO_FLOW = "No flow found for ACK"
@@ -228,11 +228,16 @@ def _announced(facts: Facts, old: str, address: object) -> str:
     """On a shared segment: whether the neighbours were told of the address's new place."""
     if not any(point.segment for point in facts.points.values()):
         return ""
-    heard = [a for a in facts.announcements if a.address == str(address) and not a.outgoing]
-    by_others = [a for a in facts.announcements if a.outgoing and a.node != old]
-    if not any(a.address == str(address) for a in by_others if is_device(a.node)):
+    said = [a for a in facts.announcements if a.address == str(address)]
+    moved = [a.frame for a in said if a.outgoing and is_device(a.node) and a.node != old]
+    if not moved:
         return f" No other device ever announced {address} by gratuitous ARP."
-    return "" if heard else f" The gratuitous ARP for {address} reached no neighbour."
+    heard = [a for a in said if not a.outgoing and (a.node == ROUTER or is_end(a.node))]
+    return (
+        ""
+        if any(a.frame > moved[0] for a in heard)
+        else f" The gratuitous ARP for {address} reached no neighbour."
+    )
 
 
 def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from emulator.lab.analysis import facts_of
+from emulator.lab.instance import Lab
+from emulator.lab.runner import run_scenario
+from emulator.lab.scenario import Scenario
 from emulator.lab.scenario_file import find, load
 from emulator.lab.verdict import judge
 from emulator.lab.wait import wait_until
+from netns.execute import run
 from netns.onprem import MASQUERADE_MAC, onprem
 from tests.e2e.conftest import MIRRORLAB, Finished, run_cli
 
@@ -176,6 +180,29 @@ def test_variants(name: str, long_runs: dict[str, Future[Finished]]) -> None:
         assert count["altered"] == count["repeated"] == 0
         assert connection["program"]["wrong_at"] is None
         assert outcome != "SURVIVED" or count["missing"] == 0
+
+
+def lose_arp_on_the_switch(lab: Lab) -> None:
+    """What a filter in the network may do: the announcement leaves the device and gets nowhere."""
+    text = (
+        "table bridge lost {\n    chain forward {\n"
+        "    type filter hook forward priority 0; policy accept;\n    ether type arp drop\n"
+        "    }\n}\n"
+    )
+    run(lab.world.namespace("switch"), ["nft", "-f", "-"], stdin=text)
+
+
+@pytest.mark.long
+def test_an_announcement_lost_on_the_wire_is_told_from_one_never_made(tmp_path: Path) -> None:
+    """The scenario expects life; the packets say who said what, and who heard it."""
+    plain = load(find("onprem")).model_dump() | {"sessions": ["telnet"], "expect": {}}
+    chosen = Scenario.model_validate(plain)
+    result = run_scenario(chosen, tmp_path, behind=lose_arp_on_the_switch).result
+    assert result["void"] is None
+    [telnet] = result["connections"]  # type: ignore[misc]
+    assert (telnet["outcome"], telnet["cause"]["id"]) == ("STALLED", "route-never-moved")
+    assert "The gratuitous ARP for 10.99.0.10 reached no neighbour" in telnet["cause"]["text"]
+    assert result["failover"]["effective"] is not None  # type: ignore[index]
 
 
 @pytest.mark.long

@@ -140,10 +140,10 @@ def on_segments(talk: Conversation) -> list[pcapng.Frame]:
 
 
 def said(node: str, at_ns: int, address: str = str(VIP.address)) -> list[pcapng.Frame]:
-    """A gratuitous ARP, as it leaves a device and as the router gets it."""
+    """A gratuitous ARP, as it leaves a device, comes into the switch and gets to the router."""
     mac = WORLD.interface(node, "ext").mac
     data = announcement(mac, IPv4Address(address)).emit()
-    points = (point(node, "ext"), point("router", "ext"))
+    points = (point(node, "ext"), point(SWITCH, f"{node[-1]}-ext"), point("router", "ext"))
     return [pcapng.Frame(p, at_ns + n * MS, data, len(data)) for n, p in enumerate(points)]
 
 
@@ -234,8 +234,10 @@ def test_survival_shows_the_announcement() -> None:
 def test_segments_that_go_on_to_the_dead_device_never_moved(announced: str, text: str) -> None:
     """Whether nobody said anything, or nobody heard it."""
     talk = opened()
+    frames = said("bigip-a", talk.now)  # long ago, and heard
+    talk.wait(1)
     lost_at_a_dead_device(talk)
-    frames = said("bigip-b", talk.now - 8_000 * MS)[:1] if announced else []
+    frames += said("bigip-b", talk.now - 8_000 * MS)[:2] if announced else []
     judged = verdict([*on_segments(talk), *frames])
     assert (judged.outcome, judged.cause.id) == ("STALLED", "route-never-moved")
     assert text in judged.cause.text
