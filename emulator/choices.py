@@ -14,6 +14,11 @@ format_option = click.option(
 )
 
 
+world_option = click.option(
+    "--world", "kind_of_world", type=click.Choice(["cloud", "onprem"]), help="in another world"
+)
+
+
 def read_scenario(name: str) -> Scenario:
     """A scenario by name or path, errors as usage errors."""
     try:
@@ -30,6 +35,19 @@ def with_virtual_server(scenario: Scenario, **changes: str | None) -> Scenario:
         return Scenario.model_validate(
             {**plain, "virtual_server": {**plain["virtual_server"], **given}}
         )
+    except ValidationError as error:
+        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise Fail(f"{scenario.name}: {text}", USAGE) from error
+
+
+def in_world(scenario: Scenario, kind: str | None) -> Scenario:
+    """The scenario in another world, which has settings of its own and for which the file
+    expects nothing."""
+    if kind in (None, scenario.world):
+        return scenario
+    plain = scenario.model_dump(exclude={"cloud", "onprem", "expect"})
+    try:
+        return Scenario.model_validate({**plain, "world": kind})
     except ValidationError as error:
         text = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise Fail(f"{scenario.name}: {text}", USAGE) from error

@@ -18,9 +18,15 @@ import click
 from rich.table import Table
 
 from emulator import __version__, studies
-from emulator.choices import format_option, read_scenario, with_virtual_server
+from emulator.choices import (
+    format_option,
+    in_world,
+    read_scenario,
+    with_virtual_server,
+    world_option,
+)
 from emulator.lab import scenario_file
-from emulator.lab.deployment import DEVICES, world
+from emulator.lab.deployment import DEVICES, arp_cache_s, world
 from emulator.lab.scenario import Failover, How, Scenario
 from emulator.terminal import (
     CANNOT,
@@ -38,8 +44,7 @@ from emulator.terminal import (
 )
 from netns import doctor as host
 from netns.execute import command_in
-from netns.plan import plan
-from netns.topology import picture
+from netns.worlds import picture, plan
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,6 +84,7 @@ name_option = click.option(
 @cli.command()
 @click.argument("scenario")
 @format_option
+@world_option
 @click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
 @click.option(
     "--virtual-server", "kind", type=click.Choice(["fastL4", "standard"]),
@@ -92,7 +98,13 @@ name_option = click.option(
     help="where the run's folder is made",
 )  # fmt: skip
 def run(  # one parameter an option
-    scenario: str, form: str, how: str | None, kind: str | None, commit: str | None, output: Path
+    scenario: str,
+    form: str,
+    kind_of_world: str | None,
+    how: str | None,
+    kind: str | None,
+    commit: str | None,
+    output: Path,
 ) -> None:
     """Run SCENARIO (a built-in name or a YAML file) and say what happened, and why.
 
@@ -109,7 +121,8 @@ def run(  # one parameter an option
     from emulator.lab.runner import run_scenario
     from emulator.lab.story import story
 
-    chosen = with_virtual_server(read_scenario(scenario), type=kind, commit=commit)
+    chosen = in_world(read_scenario(scenario), kind_of_world)
+    chosen = with_virtual_server(chosen, type=kind, commit=commit)
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
@@ -141,15 +154,17 @@ def run(  # one parameter an option
 @cli.command()
 @click.argument("scenario", default="article")
 @name_option
+@world_option
 @click.option("--dry-run", is_flag=True, help="print the picture and every command, do nothing")
-def up(scenario: str, name: str, dry_run: bool) -> None:
+def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> None:
     """Build SCENARIO's world and leave it running, for use by hand."""
     from emulator.lab.instance import Lab, LabExists
 
-    chosen = read_scenario(scenario)
+    chosen = in_world(read_scenario(scenario), kind_of_world)
     if dry_run:
         built = world(chosen, name)
-        click.echo(picture(built) + "\n\n" + "\n".join(map(str, plan(built))))
+        steps = plan(built, arp_cache_s(chosen))
+        click.echo(picture(built) + "\n\n" + "\n".join(map(str, steps)))
         return
     need_host()
     start = time.monotonic()
@@ -267,7 +282,8 @@ def _node(name: str, node: str) -> tuple[Any, str]:
 @click.argument("node")
 @name_option
 def shell(node: str, name: str) -> None:
-    """A shell inside NODE: client, router, bigip-a, bigip-b, backend-1, backend-2, api.
+    """A shell inside NODE: client, router, bigip-a, bigip-b, backend-1, backend-2, and api
+    (cloud) or switch (onprem).
 
     In the client, `ssh vip` and `telnet vip` go through the virtual server.
     """

@@ -26,12 +26,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from netns.execute import RUN_NETNS, call_in, run
 from netns.plan import (
     AddAddress,
+    AddBridge,
     AddLink,
     AddNamespace,
     AddNeighbour,
     AddRoute,
     AddRule,
     ApplyNft,
+    JoinBridge,
     SetOffload,
     SetSysctl,
     Step,
@@ -43,6 +45,8 @@ _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
 _OWNED = re.compile(rf"{NAMESPACE_PREFIX}-([a-z0-9][a-z0-9_]*)-(.+)")
 _RULE_PRIORITY = 1000
 KILL_DEADLINE_S = 10.0
+
+NetlinkStep = AddLink | AddAddress | AddNeighbour | AddRoute | AddRule | AddBridge | JoinBridge
 
 
 class BuildError(RuntimeError):
@@ -61,7 +65,7 @@ class Routes:
             raise BuildError(f"namespace {namespace}: {error.strerror}") from error
         self._index: dict[str, int] = {}
 
-    def apply(self, step: AddLink | AddAddress | AddNeighbour | AddRoute | AddRule) -> None:
+    def apply(self, step: NetlinkStep) -> None:
         """Carry out one step; raises BuildError."""
         try:
             self._apply(step)
@@ -69,7 +73,7 @@ class Routes:
             reason = error.args[-1] if error.args else error
             raise BuildError(f"{step}: {reason}") from error
 
-    def _apply(self, step: AddLink | AddAddress | AddNeighbour | AddRoute | AddRule) -> None:
+    def _apply(self, step: NetlinkStep) -> None:
         match step:
             case AddLink():
                 self._add_link(step)
@@ -95,6 +99,11 @@ class Routes:
                     self._ip.route("replace", gateway=str(via), flags="onlink", **route)
             case AddRule(_, name, table):
                 self._ip.rule("add", iifname=name, table=table, priority=_RULE_PRIORITY)
+            case AddBridge(_, name):
+                self._ip.link("add", ifname=name, kind="bridge")
+                self.set_link(name, up=True)
+            case JoinBridge(_, name, bridge):
+                self._ip.link("set", index=self.index(name), master=self.index(bridge))
 
     def index(self, name: str) -> int:
         """The interface's index; raises BuildError."""
@@ -157,7 +166,7 @@ def _run_batch(namespace: str, batch: list[Step], handles: dict[str, Routes]) ->
                 handles[namespace] = Routes(namespace)
             routes = handles[namespace]
             for step in batch:
-                assert isinstance(step, AddLink | AddAddress | AddNeighbour | AddRoute | AddRule)
+                assert isinstance(step, NetlinkStep)
                 routes.apply(step)
                 if isinstance(step, AddLink):
                     call_in(step.peer_namespace, lambda s=step: _up(s.peer_name))  # type: ignore[misc]

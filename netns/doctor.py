@@ -23,6 +23,7 @@ from netns.topology import NAMESPACE_PREFIX
 
 PACKAGES = {
     "ip": "iproute2",
+    "tc": "iproute2",
     "nft": "nftables",
     "iptables-restore": "iptables",
     "dumpcap": "wireshark-common",
@@ -101,6 +102,7 @@ def _features(namespace: str) -> list[Check]:
         ("ctnetlink", "a kernel with CONFIG_NF_CT_NETLINK", True, _ctnetlink),
         ("nftables", "a kernel with CONFIG_NF_TABLES and named counters", True, _nftables),
         ("PID namespaces", "a kernel with CONFIG_PID_NS", True, _pid_namespace),
+        ("bridge", "a kernel with CONFIG_BRIDGE, for the world onprem", False, _bridge),
         ("TCP_REPAIR", "a kernel with CONFIG_CHECKPOINT_RESTORE", False, _tcp_repair),
         ("tcp_rto_max_ms", "Linux 6.15 or later", False, _rto_max),
     ]
@@ -115,6 +117,11 @@ def _features(namespace: str) -> list[Check]:
 
 def _veth(namespace: str) -> str:
     run(namespace, ["ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1"])
+    return ""
+
+
+def _bridge(namespace: str) -> str:
+    run(namespace, ["ip", "link", "add", "bridge0", "type", "bridge"])
     return ""
 
 

@@ -135,6 +135,29 @@ class ApplyNft:
         return f"ip netns exec {self.namespace} nft -f - <<'END'\n{self.ruleset}END"
 
 
+@dataclass(frozen=True)
+class AddBridge:
+    """A switch, without spanning tree; up."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"ip -n {self.namespace} link add {self.name} type bridge"
+
+
+@dataclass(frozen=True)
+class JoinBridge:
+    """An interface becomes a port of the switch."""
+
+    namespace: str
+    name: str
+    bridge: str
+
+    def __str__(self) -> str:
+        return f"ip -n {self.namespace} link set {self.name} master {self.bridge}"
+
+
 Step = (
     AddNamespace
     | SetSysctl
@@ -145,6 +168,8 @@ Step = (
     | AddRoute
     | AddRule
     | ApplyNft
+    | AddBridge
+    | JoinBridge
 )
 
 

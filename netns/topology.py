@@ -31,6 +31,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 NAMESPACE_PREFIX = "ml"
 ROUTER = "router"
+SWITCH = "switch"
 VIRTUAL_RANGE = IPv4Network("10.99.0.0/24")
 SNAT_RANGE = IPv4Network("10.88.0.0/24")
 API_PORT = 80
@@ -53,7 +54,8 @@ class Subnet:
 
 @dataclass(frozen=True)
 class NetworkInterface:
-    """An elastic network interface of a node, and the router's end of its link."""
+    """A network interface of a node, and the far end of its link: on `uplink`, which in the
+    cloud is always the router. `shared_mac`: another MAC it may come to use (masquerade)."""
 
     id: str
     node: str
@@ -64,10 +66,12 @@ class NetworkInterface:
     source_dest_check: bool = True
     default_route: bool = False
     routes: tuple[IPv4Network, ...] = ()
+    uplink: str = ROUTER
+    shared_mac: str = ""
 
     @property
     def router_name(self) -> str:
-        """The interface's name on the router: what it leads to."""
+        """The name of the link's far end, on the router or the switch: what it leads to."""
         return f"{_SHORT.get(self.node, self.node)}-{self.name}"
 
     @property
@@ -81,7 +85,8 @@ class World:
 
     `elastic_ips`: public address -> (network interface id, its private address), as the
     internet gateway translates at first. `secondary`: secondary private address -> network
-    interface id. Both are empty where a scenario asks for none.
+    interface id. Both are empty where a scenario asks for none. `kind`: "cloud", or
+    "onprem" (`netns.onprem`), which has none of these.
     """
 
     lab: str
@@ -90,6 +95,7 @@ class World:
     routes: dict[tuple[str, IPv4Network], str] = field(default_factory=dict)
     elastic_ips: dict[IPv4Address, tuple[str, IPv4Address]] = field(default_factory=dict)
     secondary: dict[IPv4Address, str] = field(default_factory=dict)
+    kind: str = "cloud"
 
     def namespace(self, node: str) -> str:
         """The network namespace of a node; every one carries the lab's id."""

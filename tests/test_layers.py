@@ -46,8 +46,10 @@ PURE = (
     "emulator.lab.tracing",
     "emulator.lab.verdict",
     "netns.cloud.fabric",
+    "netns.onprem",
     "netns.plan",
     "netns.topology",
+    "netns.worlds",
 )
 PURE_LIBRARIES = {
     "__future__",

@@ -81,7 +81,7 @@ class Selector:
                 return self._free(address, client, member, taken)
 
     def _automap(self, member: Endpoint) -> IPv4Address:
-        for self_ip in self._config.self_ips:
+        for self_ip in sorted(self._config.self_ips, key=lambda s: not s.floating):
             if any(member.address in network for network in self_ip.reaches):
                 return self_ip.address
         raise NoAddress("No route to host")

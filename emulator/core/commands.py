@@ -5,8 +5,8 @@ A list of commands is carried out in order, and the order is a contract:
 1. *mirrored before released*: `SendToPeer(FlowUp)` and the peer's Ack come before the
    `InstallFlow` and `Release` of the packet that made the flow (while the channel is up);
    with `commit: sync` the same holds for every segment of a standard flow with content;
-2. *restored before routed*: every `InstallFlow` and `RestoreRelay` of a takeover comes
-   before `RequestRoutes`;
+2. *restored before routed or announced*: every `InstallFlow` and `RestoreRelay` of a takeover
+   comes before `RequestRoutes` and before every `SendArp`;
 3. *journalled before done*: the `Note` that explains an effect comes before the effect.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from emulator.core.tracker import RelayPlan
+from emulator.wire.arp import Arp
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import FlowRecord, Message
 from emulator.wire.segment import Endpoint, Segment
@@ -147,6 +148,22 @@ class CancelRoutes:
 
 
 @dataclass(frozen=True, slots=True)
+class SendArp:
+    """Out of this interface."""
+
+    interface: str
+    packet: Arp
+
+
+@dataclass(frozen=True, slots=True)
+class SetMac:
+    """Give the interface this MAC address."""
+
+    interface: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """One line of the device's journal: what, and its details."""
 
@@ -174,5 +191,7 @@ Command = (
     | SendHeartbeat
     | RequestRoutes
     | CancelRoutes
+    | SendArp
+    | SetMac
     | Note
 )

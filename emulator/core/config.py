@@ -77,6 +77,23 @@ class SelfIp:
     interface: str
     address: IPv4Address
     reaches: tuple[IPv4Network, ...] = ()
+    floating: bool = False  # the traffic group's: served by the active device only
+
+
+@dataclass(frozen=True)
+class FloatingAddress:
+    """An address the active device answers ARP for on a shared segment."""
+
+    interface: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True)
+class Port:
+    """A data interface and the MAC address it was made with."""
+
+    name: str
+    mac: str
 
 
 @dataclass(frozen=True)
@@ -113,11 +130,17 @@ class Config:
     rebuild_automap: bool = True
     takeover_kick: bool = False
     data_interfaces: tuple[str, ...] = ("ext", "int")
+    floating: tuple[FloatingAddress, ...] = ()
+    gratuitous_arp: bool = True
+    mac_masquerade: str = ""
+    ports: tuple[Port, ...] = ()
 
     def floating_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
         """The addresses of a standard virtual server that go where the traffic group goes."""
         pool = server.snat_pool if server.snat is Snat.POOL else ()
-        return (server.destination.address, *pool)
+        automap = server.snat is Snat.AUTOMAP
+        selves = (s.address for s in self.self_ips if automap and s.floating)
+        return (server.destination.address, *pool, *selves)
 
     def transparent_members(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
         """Pool members that see the client's own address: their segments to it are ours."""
@@ -126,5 +149,6 @@ class Config:
 
     def proxy_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
         """Every address a standard virtual server's own sockets are bound to."""
-        own = (s.address for s in self.self_ips) if server.snat is Snat.AUTOMAP else ()
+        automap = server.snat is Snat.AUTOMAP
+        own = (s.address for s in self.self_ips if automap and not s.floating)
         return (*self.floating_addresses(server), *own)

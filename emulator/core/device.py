@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from emulator.core.announce import Announcer
 from emulator.core.commands import (
     CancelRoutes,
     CloseChannel,
@@ -18,6 +19,7 @@ from emulator.core.commands import (
 )
 from emulator.core.config import Config
 from emulator.core.events import (
+    ArpHeard,
     ChannelDown,
     ChannelUp,
     ClientAccepted,
@@ -52,6 +54,7 @@ class Device:
         self.failover = Failover(order=config.order, timeout_s=config.failover_timeout_s, now=now)
         self.sender = Sender(config.name, config.traffic_group)
         self.traffic = Traffic(config, self.sender)
+        self._announcer = Announcer(config)
         self._receiver = Receiver(
             self.traffic.table, config.traffic_group, self.traffic.proxy.names
         )
@@ -72,10 +75,10 @@ class Device:
     def handle(self, event: Event, now: float) -> list[Command]:
         """Decide; every event has a rule here."""
         match event:
-            case PacketQueued() if self.active:
-                return self.traffic.packet(event, now)
             case PacketQueued():
-                return self.traffic.packet_on_standby(event, now)
+                traffic = self.traffic
+                decide = traffic.packet if self.active else traffic.packet_on_standby
+                return decide(event, now)
             case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
                 return self.traffic.proxy.relayed(event, now)
             case RelaySnapshot():
@@ -86,6 +89,8 @@ class Device:
                 return self._changed(self.failover.operator_standby(now), now)
             case Tick():
                 return self._tick(now)
+            case ArpHeard():
+                return self._announcer.heard(event, active=self.active)
             case ChannelUp():
                 return self._channel_up(now)
             case ChannelDown(reason):
@@ -127,11 +132,14 @@ class Device:
 
     def _heard(self, heartbeat: Heartbeat, now: float) -> list[Command]:
         """After a split brain has healed the routes may lead to the device that yielded: the
-        one that stays active asks for them again (the failover extension's tgrefresh)."""
-        split = self.active and self.failover.peer_active is True
+        one that stays active asks for them again (the failover extension's tgrefresh). A peer
+        that had been silent may have been active and have yielded before it was heard."""
+        before = self.failover.peer_active
+        split = self.active and before is not False
         commands = self._changed(self.failover.heard(heartbeat, now), now)
         if split and self.active and not heartbeat.active:
-            commands += [Note("split-brain-healed"), RequestRoutes()]
+            note = Note("split-brain-healed" if before else "peer-returned")
+            commands += [note, *self._announcer.take_over(), RequestRoutes()]
         return commands
 
     def _changed(self, signal: Signal | None, now: float) -> list[Command]:
@@ -143,13 +151,13 @@ class Device:
             note = Note("active", {"reason": signal.value, "flows": len(self.traffic.table)})
             # The channel served the old role: the new active connects one of its own.
             channel = [CloseChannel(), *self._stop_mirroring()]
-            flows = self.traffic.take_over(now)
+            flows = [*self.traffic.take_over(now), *self._announcer.take_over()]
             done = Note("restored", {"flows": len(self.traffic.table)})
             kick = self.traffic.kicks.start(now)
             return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes(), *kick]
         note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
         # Held packets are discarded before the channel ends, or its end would release them.
-        flows = self.traffic.stand_by()
+        flows = [*self._announcer.stand_by(), *self.traffic.stand_by()]
         channel = [CloseChannel(), *self._stop_mirroring()]
         return [note, *flows, CancelRoutes(), *channel, self._heartbeat(now)]
 

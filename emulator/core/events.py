@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emulator.wire.arp import Arp
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Message
 from emulator.wire.segment import Endpoint, Segment
@@ -139,6 +140,14 @@ class RouteAnswer:
     changed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ArpHeard:
+    """An ARP packet came in by a data interface."""
+
+    interface: str
+    packet: Arp
+
+
 Event = (
     PacketQueued
     | ClientAccepted
@@ -153,4 +162,5 @@ Event = (
     | ChannelDown
     | PeerMessages
     | RouteAnswer
+    | ArpHeard
 )

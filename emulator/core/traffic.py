@@ -47,7 +47,8 @@ class Traffic:
         self._sender = sender
         self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
         self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
-        self._own = frozenset(s.address for s in config.self_ips)
+        self._selves = frozenset(s.address for s in config.self_ips)
+        self._own = frozenset(s.address for s in config.self_ips if not s.floating)
         self._held: dict[Flow, int] = {}
         self._retired: frozenset[bytes] = frozenset()  # sides of flows served until stand-by
         self.kicks = Kicks(self.table, enabled=config.takeover_kick)
@@ -174,7 +175,7 @@ class Traffic:
         segment = event.segment
         server = self._selector.virtual_server(segment.destination)
         if server is None:
-            if segment.destination.address in self._own:
+            if segment.destination.address in self._selves:
                 return self._reject(event)
             return [self._note("no-listener", segment), Discard(event.packet_id)]
         starts = segment.flags & (SYN | ACK | RST) == SYN

@@ -33,15 +33,18 @@ from emulator.core.commands import (
     RemoveFlow,
     RequestRoutes,
     RestoreRelay,
+    SendArp,
     SendHeartbeat,
     SendSegment,
     SendToPeer,
     SendUnreachable,
+    SetMac,
     SnapshotRelay,
 )
 from emulator.core.config import Config
 from emulator.core.device import Device
 from emulator.core.events import (
+    ArpHeard,
     ChannelDown,
     ChannelUp,
     Event,
@@ -60,6 +63,7 @@ from emulator.device.control import ControlServer
 from emulator.device.journal import Journal
 from emulator.device.relay import Relays
 from emulator.kernel import rules
+from emulator.kernel.arp import ArpSocket, set_mac
 from emulator.kernel.conntrack import Conntrack, ConntrackError
 from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
@@ -92,6 +96,12 @@ class Shell:
             floating=[a for v in standard for a in config.floating_addresses(v)],
             transparent=[a for v in standard for a in config.transparent_members(v)],
         )
+        rules.put_on_lo([f.address for f in config.floating])
+        # A crashed predecessor may have left the traffic group's MAC behind.
+        for port in config.ports if config.mac_masquerade else ():
+            set_mac(port.name, port.mac)
+        shared = dict.fromkeys(f.interface for f in config.floating)
+        self._arp = {name: ArpSocket(name) for name in shared}
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
         self._conntrack = Conntrack()
@@ -140,6 +150,8 @@ class Shell:
         self._selector.register(self._channel.listener, read, self._on_accept)
         self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
+        for arp in self._arp.values():
+            self._selector.register(arp.socket, read, lambda _, arp=arp: self._on_arp(arp))
         if self._cloud:
             self._selector.register(self._cloud.wake_fd, read, self._on_route_answer)
 
@@ -182,6 +194,10 @@ class Shell:
                 self._dispatch(HeartbeatHeard(Heartbeat.parse(data)))
             except HeartbeatError as error:
                 self._journal.write("malformed", {"reason": str(error)})
+
+    def _on_arp(self, arp: ArpSocket) -> None:
+        while (packet := arp.receive()) is not None:
+            self._dispatch(ArpHeard(arp.interface, packet))
 
     def _on_channel(self, mask: int) -> None:
         try:
@@ -289,6 +305,10 @@ class Shell:
                 self._watch_channel()  # at once: a restored socket may get the same descriptor
             case SendHeartbeat(heartbeat):
                 self._heartbeat.send(heartbeat.emit())
+            case SendArp(interface, packet):
+                self._kernel(lambda: self._arp[interface].send(packet), "arp", packet.sender)
+            case SetMac(interface, mac):
+                self._kernel(lambda: set_mac(interface, mac), "set-mac", mac)
             case RequestRoutes():
                 self._request_routes()
             case CancelRoutes():

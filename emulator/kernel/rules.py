@@ -92,10 +92,15 @@ def apply(
         subprocess.run(["ip", "rule", "delete", *rule], capture_output=True, check=False)
         _run(["ip", "rule", "add", *rule], "")
         _run(["ip", "route", "replace", "local", "default", "dev", "lo", "table", _LOCAL_TABLE], "")
-    for address in floating:
-        _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
+    put_on_lo(floating)
     _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored, transparent))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def put_on_lo(addresses: Addresses) -> None:
+    """Make these the kernel's own; raises RulesError."""
+    for address in addresses:
+        _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
 
 
 def _run(argv: list[str], stdin: str) -> None:

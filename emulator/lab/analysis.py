@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emulator.lab.capture import merge
+from emulator.lab.deployment import world
 from emulator.lab.explain import CAPTURE
 from emulator.lab.facts import Facts, Record, gather
 from emulator.lab.result import Disturbance, MirrorState, Result, result
@@ -18,7 +19,6 @@ from emulator.lab.scenario import Scenario
 from emulator.lab.tracing import trace
 from emulator.lab.verdict import judge
 from emulator.wire import pcapng
-from netns.topology import cloud
 
 MAX_LATE_S = 1.0  # a device's timer later than this: the host disturbed us
 
@@ -27,7 +27,7 @@ def analyse(
     folder: Path, scenario: Scenario, disturbance: Disturbance, mirror: MirrorState
 ) -> Result:
     """Merge, judge, write result.json; returns it."""
-    files = [p for n in cloud("x").nodes if (p := folder / f"{n}.pcapng").exists()]
+    files = [p for n in world(scenario, "x").nodes if (p := folder / f"{n}.pcapng").exists()]
     merge(files, folder / CAPTURE, comment=f"mirrorlab run of scenario {scenario.name}")
     facts = facts_of(folder / CAPTURE, read_journals(folder))
     reasons = (*disturbance.reasons, *_faults(facts, scenario))

@@ -1,9 +1,10 @@
 """Captures: dumpcap at every node, then one pcapng with every capture point in time order.
 
 A capture point is a node's interface, named "bigip-a:ext". Its description carries what
-analysis needs to read the file alone, as "key=value" words: `mac` (a frame from it is
-outgoing), `address` (of the node's interface), and on the router `peer` (the node's
-interface at the other end of the link).
+analysis needs to read the file alone, as "key=value" words: `mac` (a frame from one of these
+is outgoing; on a port of a switch instead `from`: a frame from one of these is not), `address`
+(of the node's interface), `peer` (the capture point at the other end of the link), and
+`segment` where frames for others may be flooded to it.
 
 dumpcap says "File:" on stderr once it really captures, and loses its tail when stopped
 less than about 0.3 s after the last packet.
@@ -24,7 +25,7 @@ from emulator.lab.wait import LabFault, wait_until
 from emulator.wire import pcapng
 from netns.execute import command_in
 from netns.plan import router_mac
-from netns.topology import ROUTER, NetworkInterface, World
+from netns.topology import SWITCH, NetworkInterface, World
 
 _TAIL_S = 0.4
 _READY_S = 10.0
@@ -48,8 +49,8 @@ class Capture:
             log = self._scratch / f"dumpcap-{node}.log"
             argv: list[str | Path] = ["dumpcap", "-q", "-B", "16"]
             argv += ["-w", self._scratch / f"{node}.pcapng"]
-            for interface in self._interfaces(node):
-                argv += self._arguments(node, interface)
+            for interface in self._world.interfaces:
+                argv += _arguments(node, interface)
             with log.open("wb") as handle:
                 process = subprocess.Popen(
                     command_in(self._world.namespace(node), argv),
@@ -103,18 +104,22 @@ class Capture:
         self._processes.clear()
         return losses
 
-    def _interfaces(self, node: str) -> Iterable[NetworkInterface]:
-        return self._world.interfaces if node == ROUTER else self._world.of(node)
 
-    @staticmethod
-    def _arguments(node: str, interface: NetworkInterface) -> list[str]:
-        if node == ROUTER:
-            name, mac = interface.router_name, router_mac(interface)
-            notes = f"mac={mac} peer={interface.node}:{interface.name}"
-        else:
-            name, notes = interface.name, f"mac={interface.mac}"
-        notes += f" address={interface.address}"
-        return ["-i", name, "--ifname", f"{node}:{name}", "--ifdescr", notes]
+def _arguments(node: str, interface: NetworkInterface) -> list[str]:
+    """dumpcap's arguments for the end of the interface's link that is on `node`, if any."""
+    near, far = f"{interface.node}:{interface.name}", f"{interface.uplink}:{interface.router_name}"
+    macs = ",".join(mac for mac in (interface.mac, interface.shared_mac) if mac)
+    if node == interface.node:
+        point, notes = near, f"mac={macs} peer={far}"
+    elif node == interface.uplink:
+        sender = f"from={macs}" if node == SWITCH else f"mac={router_mac(interface)}"
+        point, notes = far, f"{sender} peer={near}"
+    else:
+        return []
+    notes += f" address={interface.address}"
+    if interface.uplink == SWITCH:
+        notes += f" segment={interface.subnet.name}"
+    return ["-i", point.partition(":")[2], "--ifname", point, "--ifdescr", notes]
 
 
 def _capturing(process: subprocess.Popen[bytes], log: Path) -> bool:

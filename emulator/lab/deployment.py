@@ -5,7 +5,8 @@ from __future__ import annotations
 from emulator.core import config as device
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
-from netns.topology import API_PORT, World, cloud
+from netns.onprem import FLOATING, KIND, MASQUERADE_MAC, onprem
+from netns.topology import API_PORT, ROUTER, NetworkInterface, World, cloud
 
 DEVICES = ("bigip-a", "bigip-b")
 BACKENDS = ("backend-1", "backend-2")
@@ -13,7 +14,9 @@ TRAFFIC_GROUP = "traffic-group-1"
 
 
 def world(scenario: Scenario, lab: str) -> World:
-    """The world, its routes towards bigip-a, which is first in the HA order."""
+    """The world; a cloud's routes lead to bigip-a, which is first in the HA order."""
+    if scenario.world == KIND:
+        return onprem(lab)
     return cloud(
         lab,
         {
@@ -27,16 +30,18 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
     """What one device is told."""
     server = scenario.virtual_server
     peer = DEVICES[1 - DEVICES.index(node)]
+    data = [i for i in built.of(node) if i.name != "ha"]
+    shared = built.kind == KIND
+    floats = shared and scenario.onprem.floating_self_ips
     return device.Config(
         name=node,
         order=DEVICES.index(node),
         traffic_group=TRAFFIC_GROUP,
         ha_address=built.interface(node, "ha").address,
         peer_ha_address=built.interface(peer, "ha").address,
-        self_ips=tuple(
-            device.SelfIp(i.name, i.address, (i.subnet.network, *i.routes))
-            for i in built.of(node)
-            if i.name != "ha"
+        self_ips=(
+            *(device.SelfIp(i.name, i.address, (i.subnet.network, *i.routes)) for i in data),
+            *(_floating_self_ip(i) for i in data if floats),
         ),
         virtual_servers=(
             device.VirtualServer(
@@ -60,12 +65,36 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         routes=tuple(
             device.Route(r.table, r.destination, f"eni-{node}-{r.interface}")
             for r in scenario.cloud.routes
-            if r.move
+            if r.move and not shared
         ),
-        api=Endpoint(built.interface("api", "eth0").address, API_PORT),
+        api=None if shared else Endpoint(built.interface("api", "eth0").address, API_PORT),
+        floating=_floating(scenario) if shared else (),
+        gratuitous_arp=scenario.devices.gratuitous_arp,
+        mac_masquerade=MASQUERADE_MAC if scenario.devices.mac_masquerade else "",
+        ports=tuple(device.Port(i.name, i.mac) for i in data) if shared else (),
         failover_timeout_s=scenario.devices.failover_timeout_s,
         ack_mirror=scenario.devices.ack_mirror,
         reject_unmatched=scenario.devices.reject_unmatched,
         rebuild_automap=scenario.devices.rebuild_automap,
         takeover_kick=scenario.devices.takeover_kick,
     )
+
+
+def arp_cache_s(scenario: Scenario) -> dict[str, float]:
+    """For how long each neighbour of the devices trusts an ARP entry."""
+    backends = dict.fromkeys(BACKENDS, scenario.onprem.backend_arp_cache_s)
+    return {ROUTER: scenario.onprem.router_arp_cache_s, **backends}
+
+
+def _floating_self_ip(interface: NetworkInterface) -> device.SelfIp:
+    address = FLOATING[interface.name]
+    return device.SelfIp(interface.name, address, (interface.subnet.network,), floating=True)
+
+
+def _floating(scenario: Scenario) -> tuple[device.FloatingAddress, ...]:
+    """What the active device answers ARP for: self IPs, virtual address, SNAT addresses."""
+    server = scenario.virtual_server
+    selves = FLOATING.items() if scenario.onprem.floating_self_ips else ()
+    addresses = [*selves, ("ext", server.destination)]
+    addresses += [("int", a) for a in server.snat_pool if server.snat == "pool"]
+    return tuple(device.FloatingAddress(interface, address) for interface, address in addresses)

@@ -129,7 +129,8 @@ class Experiment:
         up to as long again after the path is back (RTO doubling, RFC 6298)."""
         devices, cloud = self._scenario.devices, self._scenario.cloud
         detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
-        delay = max([cloud.propagation_delay_s, *cloud.table_delay_s.values()])
+        delays = [cloud.propagation_delay_s, *cloud.table_delay_s.values()]
+        delay = max(delays) if self._scenario.world == "cloud" else 0.0
         return 2 * (detection + delay) + 4 + self._scenario.observe_s
 
     def _watch(self, triggered: float, deadline_s: float) -> None:
@@ -147,7 +148,10 @@ class Experiment:
 
     def _routes_effective(self, since: float) -> float | None:
         """When the last of the route changes the cloud accepted since then took effect; None
-        while one is outstanding or none has been accepted."""
+        while one is outstanding or none has been accepted. On-premises: when the new active
+        device announced its addresses; neighbours believe it at once."""
+        if self._scenario.world == "onprem":
+            return self._announced(since)
         moving = sum(route.move for route in self._scenario.cloud.routes)
         accepted = effective = 0
         last = since
@@ -158,6 +162,12 @@ class Experiment:
                     effective += 1
                     last = float(str(record["time"]))
         return last if effective >= moving else None
+
+    def _announced(self, since: float) -> float | None:
+        for record in (r for node in DEVICES for r in self._lab.journal(node)):
+            if record["what"] == "addresses-announced" and float(str(record["time"])) >= since:
+                return float(str(record["time"]))
+        return None
 
     def _count_drops(self) -> None:
         for node in DEVICES:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
 from emulator.lab.proxied import mirror_lag, passed_on, stuck
-from emulator.lab.tracing import TAIL_NS, Sighting, Transmission, is_device
+from emulator.lab.tracing import ROUTER, TAIL_NS, Sighting, Transmission, is_device, is_end
 
 CAPTURE = "run.pcapng"
 NO_FLOW = "No flow found for ACK"
@@ -105,6 +105,7 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
         f"{device} took over: {how}{same}.",
         (
             *_last_delivered(connection, before=switch.origin.frame),
+            *_moved_by_arp(connection, facts, device),
             Evidence.of(switch.origin, f"first segment that goes by {device}"),
             *_first_by(connection, device),
         ),
@@ -205,7 +206,7 @@ def _lost_at_old(
         return (
             "route-never-moved",
             f"Until the end the fabric delivered the connection's segments to {node}, which "
-            "no longer served it; none went to the other device.",
+            f"no longer served it; none went to the other device.{_announced(facts, node, target)}",
         )
     owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
     owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
@@ -220,6 +221,22 @@ def _lost_at_old(
         "asymmetric-route",
         f"One direction moved to the other device; the {way} segments to {target} still go "
         f"to {node}.",
+    )
+
+
+def _announced(facts: Facts, old: str, address: object) -> str:
+    """On a shared segment: whether the neighbours were told of the address's new place."""
+    if not any(point.segment for point in facts.points.values()):
+        return ""
+    said = [a for a in facts.announcements if a.address == str(address)]
+    moved = [a.frame for a in said if a.outgoing and is_device(a.node) and a.node != old]
+    if not moved:
+        return f" No other device ever announced {address} by gratuitous ARP."
+    heard = [a for a in said if not a.outgoing and (a.node == ROUTER or is_end(a.node))]
+    return (
+        ""
+        if any(a.frame > moved[0] for a in heard)
+        else f" The gratuitous ARP for {address} reached no neighbour."
     )
 
 
@@ -321,6 +338,16 @@ def _first_by(connection: Connection, device: str) -> list[Evidence]:
                 found.append(Evidence.of(advance.arrival, text))
                 break
     return sorted(found, key=lambda e: e.frame)
+
+
+def _moved_by_arp(connection: Connection, facts: Facts, device: str) -> list[Evidence]:
+    """The announcement that moved the virtual server's address to `device`, if there was one."""
+    wanted = str(connection.client.remote.address)
+    for said in reversed(facts.announcements):
+        if said.node == device and said.outgoing and said.address == wanted:
+            text = f"{device} announces {wanted} (gratuitous ARP)"
+            return [Evidence(said.frame, said.time_s, text)]
+    return []
 
 
 def _describe(sighting: Sighting) -> str:

@@ -21,6 +21,7 @@ from emulator.lab.legs import Joiner
 from emulator.lab.streams import Stream
 from emulator.lab.tracing import (
     ROUTER,
+    Announcement,
     CapturePoint,
     RoleReport,
     Sighting,
@@ -143,7 +144,7 @@ class Connection:
                 return Ending(fate, last.node, last)
             return Ending(Fate.DEVICE if is_device(last.node) else Fate.FABRIC, last.node, last)
         peer = points[last.point].peer if last.point in points else ""
-        neighbour = peer.partition(":")[0] if last.node == ROUTER else ROUTER
+        neighbour = peer.partition(":")[0] or ROUTER
         return Ending(Fate.LINK, neighbour, last)
 
     def _is_for(self, arrival: Sighting) -> bool:
@@ -165,6 +166,7 @@ class Facts:
     roles: list[RoleReport]
     cut_frames: int
     end_ns: int
+    announcements: list[Announcement] = field(default_factory=list)
 
     def served(self, device: str, sighting: Sighting) -> bool:
         """Whether, by the heartbeats, the device was still the active one at `sighting`: it
@@ -203,7 +205,10 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     ordered = sorted(records, key=_time)
     joiner = Joiner(ordered)
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
-    return Facts(connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns)
+    return Facts(
+        connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
+        trace.announcements,
+    )  # fmt: skip
 
 
 def _time(record: Record) -> float:

@@ -2,7 +2,8 @@
 
 A dead device must be silent before its process dies: otherwise its kernel closes sockets
 and resets peers, which is a different failure. `silence` drops every IP packet at the
-device's edge, both ways; the links stay up, so captures still show what was sent to it.
+device's edge, both ways, and lets nothing else out (ARP); the links stay up, so captures
+still show what was sent to it.
 """
 
 from __future__ import annotations
@@ -34,11 +35,19 @@ def trigger(lab: Lab, node: str, how: How) -> None:
 def silence(lab: Lab, node: str) -> None:
     """Nothing enters or leaves the node any more."""
     run(lab.world.namespace(node), ["nft", "-f", "-"], stdin=_SILENCE)
+    _qdiscs(lab, node, "replace dev {} root blackhole")
 
 
 def silence_ends(lab: Lab, node: str) -> None:
     """The node's links carry packets again."""
+    _qdiscs(lab, node, "delete dev {} root")
     run(lab.world.namespace(node), ["nft", "delete", "table", "ip", "silence"])
+
+
+def _qdiscs(lab: Lab, node: str, command: str) -> None:
+    """What leaves an interface passes its qdisc, whoever sent it: the kernel's ARP, too."""
+    lines = "".join(f"qdisc {command.format(i.name)}\n" for i in lab.world.of(node))
+    run(lab.world.namespace(node), ["tc", "-batch", "-"], stdin=lines)
 
 
 def _force_standby(lab: Lab, node: str) -> None:

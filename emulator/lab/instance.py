@@ -24,14 +24,14 @@ from pathlib import Path
 from emulator.device import configfile
 from emulator.device.control import ControlError, ask
 from emulator.lab.applications import PORTS
-from emulator.lab.deployment import BACKENDS, DEVICES, device_config, world
+from emulator.lab.deployment import BACKENDS, DEVICES, arp_cache_s, device_config, world
 from emulator.lab.scenario import Scenario
 from emulator.lab.services import listening, start_services, write_etc, write_keys
 from emulator.lab.wait import LabFault, wait_until
 from netns.build import build, destroy, labs
 from netns.execute import call_in, spawn
-from netns.plan import plan
 from netns.topology import ROUTER, World
+from netns.worlds import plan
 
 ROOT = Path("/run/mirrorlab")
 _ID = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
@@ -92,11 +92,15 @@ class Lab:
             "evidence": str(self.evidence.resolve()),
         }
         (self.folder / "lab.json").write_text(json.dumps(stored, indent=1))
-        build(plan(self.world))
+        build(plan(self.world, arp_cache_s(self.scenario)))
 
     def start(self) -> None:
-        """Start fabric, services and devices; returns when bigip-a is active and mirrors."""
-        self.start_fabric()
+        """Start fabric, services and devices; returns when bigip-a is active and mirrors.
+
+        On-premises there is no provider: the router and the switch are the kernel's own.
+        """
+        if self.scenario.world == "cloud":
+            self.start_fabric()
         write_etc(self.world, self.scenario, self.folder)
         write_keys(self.folder)
         for node in DEVICES:
@@ -184,7 +188,11 @@ class Lab:
 
     def fabric_log(self) -> list[dict[str, object]]:
         """What the provider has accepted and carried out so far."""
-        path = self.evidence / "fabric.jsonl"
+        return self.journal("fabric")
+
+    def journal(self, node: str) -> list[dict[str, object]]:
+        """What a device or the provider has written down so far."""
+        path = self.evidence / f"{node}.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 

@@ -49,7 +49,7 @@ def result(
         "title": scenario.title,
         "void": "; ".join(disturbance.reasons) or None,
         "connections": [connection(v, scenario, facts) for v in verdicts],
-        "failover": failover_times(facts, verdicts),
+        "failover": failover_times(facts, verdicts, scenario.world),
         "mirror": {
             "mode": "connection" if server.mirroring else "none",
             # fastL4 mirrors set-up and close: there is no stream to commit
@@ -102,8 +102,14 @@ def connection(verdict: Verdict, scenario: Scenario, facts: Facts) -> Result:
     }
 
 
-def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
-    """When it was triggered, taken over, accepted, effective, and felt; None without one."""
+def failover_times(
+    facts: Facts, verdicts: Sequence[Verdict], world: str = "cloud"
+) -> Result | None:
+    """When it was triggered, taken over, accepted, effective, and felt; None without one.
+
+    On-premises nobody is asked, so `api_accepted` is None; `effective` is when the new active
+    device's last gratuitous ARP left it (from the captures), for neighbours believe it at once.
+    """
     triggered = facts.records_of("failover-triggered")
     if not triggered:
         return None
@@ -124,14 +130,21 @@ def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
         if advance.device != verdict.connection.first_device
     ]
     active = [r for r in facts.records_of("active") if _time(r) >= start]
+    announced = [
+        a.time_s
+        for a in facts.announcements
+        if active and a.outgoing and a.node == active[0]["node"] and a.time_s >= start
+    ]
+    carried_out = last(_carried_out(facts, accepted))
     return {
+        "mechanism": "gratuitous-arp" if world == "onprem" else "route",
         "how": triggered[0].get("how"),
         "device": triggered[0].get("device"),
         "new_active": active[0]["node"] if active else None,
         "triggered": start,
         "takeover": first(active),
         "api_accepted": last(accepted),
-        "effective": last(_carried_out(facts, accepted)),
+        "effective": max(announced, default=None) if world == "onprem" else carried_out,
         "first_byte": min(by_other, default=None),
     }
 

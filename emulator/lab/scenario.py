@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from netns.onprem import addresses_in_use, segment_of
+
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 Session = Literal["ssh", "telnet", "echo"]
 Backend = Literal["backend-1", "backend-2"]
@@ -36,7 +38,9 @@ class VirtualServer(Model):
     """The virtual server under test: any port of one address, TCP."""
 
     destination: IPv4Address = Field(
-        IPv4Address("10.99.0.10"), description="address; in the routed alien range 10.99.0.0/24"
+        IPv4Address("10.99.0.10"),
+        description="address; in the routed alien range 10.99.0.0/24, on-premises the external "
+        "segment",
     )
     type: Literal["fastL4", "standard"] = Field(
         "fastL4", description="fastL4: segments are rewritten; standard: a full proxy"
@@ -46,7 +50,8 @@ class VirtualServer(Model):
         "automap", description="source-address-translation"
     )
     snat_pool: tuple[IPv4Address, ...] = Field(
-        (IPv4Address("10.88.0.10"),), description="with snat pool; routed range 10.88.0.0/24"
+        (IPv4Address("10.88.0.10"),),
+        description="with snat pool; routed range 10.88.0.0/24, on-premises the internal segment",
     )
     mirroring: bool = Field(True, description="connection mirroring")
     commit: Literal["async", "sync"] = Field(
@@ -97,6 +102,12 @@ class Devices(Model):
     failover_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = Field(
         3.0, description="failover.nettimeoutsec"
     )
+    gratuitous_arp: bool = Field(
+        True, description="on-premises: the new active device announces its addresses"
+    )
+    mac_masquerade: bool = Field(
+        False, description="on-premises: the traffic group has a MAC address, which moves along"
+    )
     reject_unmatched: bool = Field(True, description="tm.rejectunmatched")
     ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
     rebuild_automap: bool = Field(
@@ -106,6 +117,21 @@ class Devices(Model):
         False,
         description="the new active device has the ends retransmit at once when their path is "
         "back (RFC 6069); a BIG-IP does not",
+    )
+
+
+class OnPrem(Model):
+    """The shared segments: what the devices have there, and how their neighbours behave."""
+
+    floating_self_ips: bool = Field(
+        True, description="the traffic group has self IPs; without, automap takes a device's own"
+    )
+
+    router_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        14400.0, description="for how long the router trusts an ARP entry (Cisco IOS: 4 hours)"
+    )
+    backend_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        30.0, description="the same for the backends (Linux: base_reachable_time)"
     )
 
 
@@ -125,10 +151,14 @@ class Scenario(Model):
     title: str
     description: str = ""
     claims: tuple[str, ...] = Field((), description="claims of the article it bears on")
+    world: Literal["cloud", "onprem"] = Field(
+        "cloud", description="zones of a cloud, or shared segments and floating addresses"
+    )
     sessions: tuple[Session, ...] = ("ssh", "telnet", "echo")
     virtual_server: VirtualServer = VirtualServer()
     devices: Devices = Devices()
     cloud: Cloud = Cloud()
+    onprem: OnPrem = OnPrem()
     failover: Failover | None = Field(Failover(), description="null: none takes place")
     observe_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         4.0, description="seconds of traffic to see after it, or instead of it"
@@ -142,13 +172,7 @@ class Scenario(Model):
         server = self.virtual_server
         if server.snat == "pool" and not server.snat_pool:
             raise ValueError("virtual_server.snat is pool, and snat_pool is empty")
-        if not self._routed("rtb-client", server.destination):
-            raise ValueError(
-                f"virtual_server.destination {server.destination} is in no route of rtb-client"
-            )
-        for address in server.snat_pool if server.snat == "pool" else ():
-            if not self._routed("rtb-backend", address):
-                raise ValueError(f"snat_pool address {address} is in no route of rtb-backend")
+        self._placed() if self.world == "cloud" else self._on_segments()
         if len(set(self.sessions)) != len(self.sessions):
             raise ValueError("sessions names one twice")
         if stray := set(self.expect) - set(self.sessions):
@@ -158,6 +182,43 @@ class Scenario(Model):
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
         return self
+
+    def _placed(self) -> None:
+        """A cloud: every address is in a route; nothing is announced on a wire."""
+        server, devices = self.virtual_server, self.devices
+        if not self._routed("rtb-client", server.destination):
+            raise ValueError(
+                f"virtual_server.destination {server.destination} is in no route of rtb-client"
+            )
+        for address in server.snat_pool if server.snat == "pool" else ():
+            if not self._routed("rtb-backend", address):
+                raise ValueError(f"snat_pool address {address} is in no route of rtb-backend")
+        if devices.mac_masquerade or not devices.gratuitous_arp or self.onprem != OnPrem():
+            raise ValueError(
+                "devices.mac_masquerade, devices.gratuitous_arp and onprem are for world onprem: "
+                "a cloud has no shared segment to announce an address on"
+            )
+
+    def _on_segments(self) -> None:
+        """On-premises: every address is in a segment, and nobody else's."""
+        server = self.virtual_server
+        pool = server.snat_pool if server.snat == "pool" else ()
+        wanted = [(server.destination, "ext", "virtual_server.destination")]
+        taken = addresses_in_use()
+        for address, interface, what in [*wanted, *((a, "int", "snat_pool address") for a in pool)]:
+            if segment_of(address) != interface:
+                raise ValueError(
+                    f"{what} {address} is not in the {interface} segment of the devices"
+                )
+            if address in taken:
+                raise ValueError(f"{what} {address} is {taken[address]}'s")
+        if server.snat == "none" and not self.onprem.floating_self_ips:
+            raise ValueError(
+                "virtual_server.snat none needs onprem.floating_self_ips: the backends' gateway "
+                "is the floating internal one"
+            )
+        if self.cloud != Cloud():
+            raise ValueError("cloud is for world cloud: on-premises nobody routes to the devices")
 
     def _routed(self, table: str, address: IPv4Address) -> bool:
         routes = (r for r in self.cloud.routes if r.table == table)

@@ -53,10 +53,15 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
     start = failover["triggered"]
     device, other = failover["device"], failover["new_active"] or "the other device"
     lines = [f"At 0.0 s the active device {device} {_HOW.get(failover['how'], 'failed')}."]
-    for key, text in (
-        ("takeover", f"{other} became active"),
+    moved = [
         ("api_accepted", "the cloud accepted the last route change"),
         ("effective", "the last route change took effect"),
+    ]
+    if failover.get("mechanism") == "gratuitous-arp":
+        moved = [("effective", f"{other} had announced every address (gratuitous ARP)")]
+    for key, text in (
+        ("takeover", f"{other} became active"),
+        *moved,
         ("first_byte", f"the first byte passed by {other}"),
     ):
         if failover[key] is not None:

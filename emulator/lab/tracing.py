@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from emulator.wire import pcapng
+from emulator.wire.arp import Arp, ArpError
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
 from emulator.wire.segment import Segment, SegmentError
 
 ROUTER = "router"
+FABRIC = (ROUTER, "switch")  # what stands between devices and ends
 DEVICE_PREFIX = "bigip-"
 # Captures of different nodes do not end at the same instant: in the last moment a sighting
 # may be missing at one of them, and its absence proves nothing.
 TAIL_NS = 500_000_000
-_ETHERTYPE_IPV4 = b"\x08\x00"
+_ETHERTYPE_IPV4, _ETHERTYPE_ARP = b"\x08\x00", b"\x08\x06"
 _PROTO_TCP, _PROTO_UDP = b"\x06", b"\x11"
 _HEARTBEAT_PORT = (1026).to_bytes(2, "big")
 
@@ -77,12 +79,52 @@ class Transmission:
 
 @dataclass(frozen=True, slots=True)
 class CapturePoint:
-    """What a capture point's name and description say."""
+    """What a capture point's name and description say.
+
+    A frame from one of `macs` left by it; on a port of a switch, whose frames bear their
+    senders' MACs, a frame that is not from one of `senders`. On a shared `segment` frames for
+    others may be flooded to a point: they are no news of anything.
+    """
 
     name: str
-    mac: bytes
+    macs: frozenset[bytes]
     address: str
     peer: str
+    senders: frozenset[bytes] = frozenset()
+    segment: str = ""
+
+    def outgoing(self, frame: bytes) -> bool:
+        source = frame[6:12]
+        return source not in self.senders if self.senders else source in self.macs
+
+    def flooded(self, frame: bytes) -> bool:
+        """Whether the node at this point, or behind this port, is not who the frame is for."""
+        if not self.segment or frame[0] & 1:
+            return False
+        target = frame[:6]
+        if self.outgoing(frame):
+            return bool(self.senders) and target not in self.senders
+        return bool(self.macs) and target not in self.macs
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A gratuitous ARP that left a device, or came to a neighbour of it: `address` is at `mac`."""
+
+    frame: int
+    time_ns: int
+    point: str
+    outgoing: bool
+    address: str
+    mac: str
+
+    @property
+    def node(self) -> str:
+        return self.point.partition(":")[0]
+
+    @property
+    def time_s(self) -> float:
+        return self.time_ns / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +139,12 @@ class RoleReport:
 @dataclass(slots=True)
 class Trace:
     """Everything that was captured and matters: transmissions in the order they were first
-    seen, and the devices' heartbeats."""
+    seen, the devices' heartbeats, and gratuitous ARP."""
 
     points: dict[str, CapturePoint] = field(default_factory=dict)
     transmissions: list[Transmission] = field(default_factory=list)
     roles: list[RoleReport] = field(default_factory=list)
+    announcements: list[Announcement] = field(default_factory=list)
     cut_frames: int = 0
     end_ns: int = 0
 
@@ -112,7 +155,7 @@ def is_device(node: str) -> bool:
 
 def is_end(node: str) -> bool:
     """An end of connections: neither a device nor the fabric."""
-    return node != ROUTER and not is_device(node)
+    return node not in FABRIC and not is_device(node)
 
 
 def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Trace:
@@ -129,9 +172,11 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
         point = found.points.get(frame.interface.name)
         if point is None:
             point = found.points[frame.interface.name] = _point(frame.interface)
-        if frame.data[12:14] != _ETHERTYPE_IPV4:
+        if frame.data[12:14] == _ETHERTYPE_ARP:
+            found.announcements += _announced(number, frame, point)
+        if frame.data[12:14] != _ETHERTYPE_IPV4 or point.flooded(frame.data):
             continue
-        outgoing = frame.data[6:12] == point.mac
+        outgoing = point.outgoing(frame.data)
         if frame.data[23:24] == _PROTO_UDP and outgoing:
             found.roles += _role(frame)
         if frame.data[23:24] != _PROTO_TCP:
@@ -169,6 +214,19 @@ def _role(frame: pcapng.Frame) -> list[RoleReport]:
     return [RoleReport(frame.time_ns, heartbeat.device, heartbeat.active)]
 
 
+def _announced(number: int, frame: pcapng.Frame, point: CapturePoint) -> list[Announcement]:
+    try:
+        arp = Arp.parse(frame.data)
+    except ArpError:
+        return []
+    if not arp.gratuitous:
+        return []
+    outgoing = point.outgoing(frame.data)
+    return [
+        Announcement(number, frame.time_ns, point.name, outgoing, str(arp.sender), arp.sender_mac)
+    ]
+
+
 def _identity(segment: Segment) -> tuple[object, ...]:
     return (
         segment.identification,
@@ -183,8 +241,14 @@ def _identity(segment: Segment) -> tuple[object, ...]:
 
 def _point(interface: pcapng.Interface) -> CapturePoint:
     notes = dict(word.split("=", 1) for word in interface.description.split() if "=" in word)
+    return CapturePoint(
+        interface.name, _macs(notes.get("mac", "")), notes.get("address", ""),
+        notes.get("peer", ""), _macs(notes.get("from", "")), notes.get("segment", ""),
+    )  # fmt: skip
+
+
+def _macs(text: str) -> frozenset[bytes]:
     try:
-        mac = bytes.fromhex(notes.get("mac", "").replace(":", ""))
+        return frozenset(bytes.fromhex(mac.replace(":", "")) for mac in text.split(",") if mac)
     except ValueError:
-        mac = b""
-    return CapturePoint(interface.name, mac, notes.get("address", ""), notes.get("peer", ""))
+        return frozenset()

@@ -29,6 +29,14 @@ def test_after_a_split_brain_the_device_that_stays_active_asks_for_the_routes_ag
     assert RequestRoutes() not in device.handle(heard(active=False), 2.0)
 
 
+def test_a_peer_that_yielded_before_it_was_heard_had_the_routes_all_the_same() -> None:
+    """Both were active and deaf to each other; the peer heard us first."""
+    device = active()
+    device.handle(Tick(), 4.0)  # silent for longer than the time-out
+    assert RequestRoutes() in device.handle(heard(active=False), 9.0)
+    assert RequestRoutes() not in device.handle(heard(active=False), 9.5)
+
+
 def test_a_peer_that_leaves_mirror_messages_unanswered_is_given_up() -> None:
     """Its kernel may go on acknowledging: the packet that waits for it is let go all the same."""
     device = active()

@@ -22,6 +22,8 @@ REFERENCE = Path(__file__).resolve().parents[2] / "captures" / "reference"
         ("article-telnet", "RESET", "snat-address-changed"),
         ("article-snat-pool-telnet", "SURVIVED", None),
         ("article-no-mirroring-telnet", "RESET", "no-flow-reset"),
+        ("onprem-telnet", "SURVIVED", None),
+        ("onprem-no-garp-telnet", "STALLED", "route-never-moved"),
     ],
 )
 def test_reference_captures(name: str, outcome: str, cause: str | None) -> None:

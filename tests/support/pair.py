@@ -28,10 +28,12 @@ from emulator.core.commands import (
     Release,
     RemoveFlow,
     RequestRoutes,
+    SendArp,
     SendHeartbeat,
     SendSegment,
     SendToPeer,
     SendUnreachable,
+    SetMac,
 )
 from emulator.core.config import Config, SelfIp, Snat, VirtualServer
 from emulator.core.device import Device
@@ -128,6 +130,7 @@ class Node:
         self.verdicts: dict[int, str] = {}
         self.sent: list[Segment] = []
         self.unreachable: list[Segment] = []
+        self.macs: dict[str, str] = {}
         self.connection: Connection | None = None
 
     @property
@@ -160,6 +163,7 @@ class Pair:
         self.now = 0.0
         self.link_up = True
         self.routed_to: str | None = None
+        self.neighbours: dict[IPv4Address, str] = {}  # what gratuitous ARP taught them
         self.was_split = False
         self.configs = {name: config(name, server, **changes) for name in (A, B)}
         self.nodes = {name: Node(name) for name in (A, B)}
@@ -284,6 +288,12 @@ class Pair:
                 self._move_routes(node)
             case CancelRoutes():
                 pass
+            case SendArp(_, packet):
+                assert self._restored(node), "announced before everything was restored"
+                if packet.gratuitous:
+                    self.neighbours[packet.sender] = packet.sender_mac
+            case SetMac(interface, mac):
+                node.macs[interface] = mac
             case _:
                 self._to_peer(node, command)
 
@@ -319,10 +329,14 @@ class Pair:
 
     def _move_routes(self, node: Node) -> None:
         """Restored before routed: the kernel already forwards all the table holds."""
-        open_flows = {f.record for f in node.table() if f.state is not FlowState.PENDING}
-        assert set(node.kernel.values()) == open_flows
+        assert self._restored(node)
         self.routed_to = node.name
         self.was_split = self.was_split or self._peer(node).active
+
+    @staticmethod
+    def _restored(node: Node) -> bool:
+        open_flows = {f.record for f in node.table() if f.state is not FlowState.PENDING}
+        return set(node.kernel.values()) == open_flows
 
     # The link.
 
