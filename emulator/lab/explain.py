@@ -56,7 +56,7 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
     evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
     evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
     cause, text = _who_reset(connection, facts, origin, trigger)
-    return Cause(cause, text, tuple(evidence))
+    return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
 
 
 def explain_loss(connection: Connection, facts: Facts) -> Cause:
@@ -86,7 +86,7 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
                 *_last_delivered(connection, before=ending.last.frame),
                 Evidence.of(ending.last, f"{ending.fate.value}: {_describe(ending.last)}"),
             ]
-            return Cause(cause, text, tuple(evidence))
+            return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
 
 
@@ -153,12 +153,33 @@ def _device_reset(
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
         )
     if not connection.carried_by(node):
-        return (
-            "no-flow-reset",
+        text = (
             f"{node} became the active device, found no flow for the segment it received, "
-            f"and reset the connection{said}.",
+            f"and reset the connection{said}."
         )
+        return _not_mirrored(connection, facts, "no-flow-reset", text)
     return "unknown", f"{node} carried the connection, then reset it{said}."
+
+
+def _not_mirrored(connection: Connection, facts: Facts, cause: str, text: str) -> tuple[str, str]:
+    """A device without the flow: had the other one a channel to give it by?"""
+    old = connection.first_device
+    if old is None or facts.channel_down(old) is None:
+        return cause, text
+    lost = [r for r in facts.records_of("mirror-channel-lost") if r.get("node") == old]
+    said = f' (its journal: "{lost[-1].get("reason")}")' if lost else ""
+    return (
+        "mirror-channel-down",
+        f"{text} It was not given the flow: the mirroring channel was down when {old} was last "
+        f"active{said}.",
+    )
+
+
+def _channel(cause: str, connection: Connection, facts: Facts) -> list[Evidence]:
+    """The frame that shows that the channel was down, if that is the cause."""
+    old = connection.first_device
+    down = facts.channel_down(old) if old and cause == "mirror-channel-down" else None
+    return [Evidence.of(down.since, down.what)] if down else []
 
 
 def _where_lost(
@@ -180,10 +201,8 @@ def _where_lost(
         case Fate.DEVICE:
             decision = facts.decision_on(ending.last)
             said = f" (journal: {decision['what']})" if decision else ""
-            return (
-                "no-flow-dropped",
-                f"{node} received the segments and neither passed them on nor answered{said}.",
-            )
+            text = f"{node} received the segments and neither passed them on nor answered{said}."
+            return _not_mirrored(connection, facts, "no-flow-dropped", text)
         case Fate.FABRIC:
             return _lost_in_fabric(facts, ending)
         case _:

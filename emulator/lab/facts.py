@@ -18,6 +18,7 @@ from enum import Enum
 
 from emulator.lab.applications import NAMES
 from emulator.lab.legs import Joiner
+from emulator.lab.mirrorwatch import Down, channel_of, down_at
 from emulator.lab.streams import Stream
 from emulator.lab.tracing import (
     ROUTER,
@@ -165,6 +166,15 @@ class Facts:
     roles: list[RoleReport]
     cut_frames: int
     end_ns: int
+    channel: list[Transmission] = field(default_factory=list)
+
+    def channel_down(self, device: str) -> Down | None:
+        """Whether the mirroring channel was down when the device last called itself active,
+        with the other one standing by: then what it did not mirror is not at the other."""
+        other = min((r.time_ns for r in self.roles if r.active and r.device != device), default=0)
+        own = [r.time_ns for r in self.roles if r.active and r.device == device]
+        before = [t for t in own if t < other] if other else own
+        return down_at(self.channel, device, before[-1]) if before else None
 
     def served(self, device: str, sighting: Sighting) -> bool:
         """Whether, by the heartbeats, the device was still the active one at `sighting`: it
@@ -203,7 +213,10 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     ordered = sorted(records, key=_time)
     joiner = Joiner(ordered)
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
-    return Facts(connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns)
+    return Facts(
+        connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
+        channel_of(trace),
+    )  # fmt: skip
 
 
 def _time(record: Record) -> float:

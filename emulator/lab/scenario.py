@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from emulator.lab.mirror_channel import MirrorChannel
+
 Seconds = Annotated[float, Field(ge=0, le=3600)]
-Session = Literal["ssh", "telnet", "echo"]
+Session = Literal["ssh", "telnet", "echo", "bulk", "idle"]
 Backend = Literal["backend-1", "backend-2"]
 
 
@@ -119,6 +121,7 @@ class Scenario(Model):
     virtual_server: VirtualServer = VirtualServer()
     devices: Devices = Devices()
     cloud: Cloud = Cloud()
+    mirror_channel: MirrorChannel | None = Field(None, description="a fault of the channel")
     failover: Failover | None = Field(Failover(), description="null: none takes place")
     observe_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         4.0, description="seconds of traffic to see after it, or instead of it"
@@ -147,12 +150,26 @@ class Scenario(Model):
             raise ValueError("sessions is empty: nothing to observe")
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
+        self._check_channel()
         if self.virtual_server.type == "standard" and self.virtual_server.snat == "none":
             raise ValueError(
                 "virtual_server.type standard needs snat automap or pool: its server-side "
                 "connection has to come from an address of the device's"
             )
         return self
+
+    def _check_channel(self) -> None:
+        fault = self.mirror_channel
+        if fault is None:
+            return
+        if not self.virtual_server.mirroring:
+            raise ValueError("mirror_channel: without mirroring there is no channel")
+        before = fault.before_failover_s
+        if before is not None and (self.failover is None or before > self.failover.after_s):
+            raise ValueError(
+                "mirror_channel.before_failover_s: the failover comes failover.after_s seconds "
+                "after the sessions have opened, not so late"
+            )
 
     def _routed(self, table: str, address: IPv4Address) -> bool:
         routes = (r for r in self.cloud.routes if r.table == table)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.lab.instance import Lab
-from emulator.lab.session import LINE_BYTES
+from emulator.lab.session import LINE_BYTES, wake_file
 from netns.execute import spawn
 
 
@@ -98,6 +98,8 @@ class Sessions:
         """
         news = []
         for name, log in self._logs.items():
+            if routes_effective is not None:
+                wake_file(log.path).touch()
             if name in self._settled:
                 continue
             text = _settled(log.read(), routes_effective, lived_s)
@@ -118,6 +120,8 @@ class Sessions:
         for process in self._processes:
             process.wait()
         self._processes.clear()
+        for log in self._logs.values():
+            wake_file(log.path).unlink(missing_ok=True)
 
 
 def _received(entries: list[dict[str, object]]) -> int:

@@ -1,0 +1,102 @@
+"""The mirroring channel as the captures show it. Pure.
+
+The active device opens it, and everything it sends on it is acknowledged by the peer's TCP.
+So the captures of the active device's own interface tell whether the channel was up at some
+moment, as that device could know it:
+
+    SYN answered by SYN-ACK                            up
+    bytes unacknowledged for longer than LOST_S        down, since the first of them was sent
+    FIN or reset, from either side                     down, until the next SYN-ACK
+    SYN that nobody answers                            down
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from emulator.lab.tracing import Sighting, Trace, Transmission, is_device
+from emulator.wire.segment import ACK, FIN, RST, SYN, Segment
+from emulator.wire.seqnum import SeqNum
+
+PORTS = range(1029, 1156)  # TCP 1029 and one more for each traffic group
+LOST_S = 4.0  # the devices' own time-out
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The channel did not work: `since` is the frame to look at, `what` what it shows."""
+
+    since: Sighting
+    what: str
+
+
+@dataclass(slots=True)
+class _State:
+    """One device's end of the channel, up to some moment."""
+
+    device: str
+    up: bool = False
+    failed: Down | None = None
+    waiting: list[tuple[SeqNum, Sighting]] = field(default_factory=list)
+
+    def sent(self, sighting: Sighting) -> None:
+        segment = sighting.segment
+        if segment.flags & (FIN | RST):
+            self._ended(sighting, f"{self.device} ends the mirroring channel")
+        elif segment.flags & (SYN | ACK) == SYN:
+            what = f"{self.device} tries to open the mirroring channel; no answer comes"
+            self.failed = self.failed or Down(sighting, what)
+        elif segment.octets and (not self.waiting or self.waiting[-1][0].precedes(segment.end)):
+            self.waiting.append((segment.end, sighting))
+
+    def received(self, sighting: Sighting) -> None:
+        segment = sighting.segment
+        if segment.flags & (FIN | RST):
+            self._ended(sighting, f"the mirroring channel to {self.device} is ended by its peer")
+        elif segment.flags & SYN:
+            self.up, self.failed = True, None
+            self.waiting.clear()
+        elif segment.flags & ACK:
+            while self.waiting and not segment.ack.precedes(self.waiting[0][0]):
+                del self.waiting[0]
+
+    def _ended(self, sighting: Sighting, what: str) -> None:
+        unanswered = self._unanswered(sighting.time_ns)
+        self.up, self.failed = False, self.failed or unanswered or Down(sighting, what)
+        self.waiting.clear()
+
+    def _unanswered(self, now_ns: int) -> Down | None:
+        if self.waiting and now_ns - self.waiting[0][1].time_ns > LOST_S * 0.9e9:
+            what = f"first mirror message of {self.device}'s that its peer never acknowledged"
+            return Down(self.waiting[0][1], what)
+        return None
+
+    def verdict(self, now_ns: int) -> Down | None:
+        return self._unanswered(now_ns) if self.up else self.failed
+
+
+def channel_of(trace: Trace) -> list[Transmission]:
+    """The mirroring channel's segments."""
+    own = {p.address for p in trace.points.values() if is_device(p.name.partition(":")[0])}
+    return [t for t in trace.transmissions if _mirrors(t.segment, own)]
+
+
+def down_at(channel: Iterable[Transmission], active: str, now_ns: int) -> Down | None:
+    """Whether the active device's channel was down at a moment; None also when it never had
+    or tried one."""
+    seen = [
+        sighting
+        for transmission in channel
+        for sighting in transmission.sightings
+        if sighting.node == active and sighting.time_ns <= now_ns
+    ]
+    state = _State(active)
+    for sighting in sorted(seen, key=lambda s: s.frame):
+        (state.sent if sighting.outgoing else state.received)(sighting)
+    return state.verdict(now_ns)
+
+
+def _mirrors(segment: Segment, own: set[str]) -> bool:
+    ends = segment.source, segment.destination
+    return any(e.port in PORTS for e in ends) and all(str(e.address) in own for e in ends)
