@@ -7,7 +7,7 @@ device's or the fabric's own words; without them the captures must suffice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
@@ -56,6 +56,14 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
     evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
     evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
     cause, text = _who_reset(connection, facts, origin, trigger)
+    if cause in ("unknown", "no-flow-reset") and _by_another_device(connection, origin):
+        lagging = _lagging(connection, facts)
+        if lagging is not None:
+            return replace(
+                lagging,
+                text=f"{lagging.text} {origin.node} reset it.",
+                evidence=(*lagging.evidence, *evidence[-2:]),
+            )
     return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
 
 
@@ -65,19 +73,9 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
     The state at the end counts: what was lost during the outage itself, before the fabric
     moved, is what every failover costs. So the last transmission of each direction tells.
     """
-    lag = mirror_lag(connection) if connection.proxied else None
-    if lag is not None:
-        old, new = lag.old.segment.ack, lag.new.segment.ack
-        return Cause(
-            "mirror-lag",
-            f"{connection.first_device} had acknowledged {lag.octets} bytes of {lag.end}'s that "
-            "the new active device does not have: they were not mirrored in time.",
-            (
-                *_last_delivered(connection, before=lag.new.frame),
-                Evidence.of(lag.old, f"{lag.end} receives the old device's acknowledgement {old}"),
-                Evidence.of(lag.new, f"{lag.end} receives the new device's: only {new}"),
-            ),
-        )
+    lagging = _lagging(connection, facts)
+    if lagging is not None:
+        return lagging
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
@@ -88,6 +86,34 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
             ]
             return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
+
+
+def _by_another_device(connection: Connection, origin: Sighting) -> bool:
+    return is_device(origin.node) and origin.node != connection.first_device
+
+
+def _lagging(connection: Connection, facts: Facts) -> Cause | None:
+    """Whether the new device lacks what the old one had acknowledged."""
+    lag = mirror_lag(connection, facts) if connection.proxied else None
+    if lag is None:
+        return None
+    first, old = connection.first_device, lag.old.segment.ack
+    evidence = [Evidence.of(lag.old, f"{lag.end} receives the old device's acknowledgement {old}")]
+    if lag.new is not None:
+        said = f"{lag.end} receives the new device's: only {lag.new.segment.ack}"
+        evidence = [
+            *_last_delivered(connection, before=lag.new.frame),
+            *evidence,
+            Evidence.of(lag.new, said),
+        ]
+    what = f"{lag.octets} bytes of {lag.end}'s" if lag.octets else f"{lag.end}'s connection"
+    how = "" if lag.new is not None else " Over the mirroring channel they never came."
+    return Cause(
+        "mirror-lag",
+        f"{first} had acknowledged {what} that the new active device does not have: they were "
+        f"not mirrored in time.{how}",
+        tuple(evidence),
+    )
 
 
 def explain_survival(connection: Connection, facts: Facts) -> Cause:

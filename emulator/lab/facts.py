@@ -18,7 +18,7 @@ from enum import Enum
 
 from emulator.lab.applications import NAMES
 from emulator.lab.legs import Joiner
-from emulator.lab.mirrorwatch import Down, channel_of, down_at
+from emulator.lab.mirrorwatch import Down, Pair, channel_of, down_at, held_by, up_at
 from emulator.lab.streams import Stream
 from emulator.lab.tracing import (
     ROUTER,
@@ -35,7 +35,6 @@ from emulator.wire.seqnum import SeqNum
 
 ALIVE_NS = 3_000_000_000  # failover.nettimeoutsec: a device silent for longer counts as dead
 Record = Mapping[str, object]  # one line of a journal: time (s), node, what, details
-Pair = tuple[Endpoint, Endpoint]
 
 
 class Direction(Enum):
@@ -167,6 +166,11 @@ class Facts:
     cut_frames: int
     end_ns: int
     channel: list[Transmission] = field(default_factory=list)
+    held: dict[Pair, SeqNum] = field(default_factory=dict)  # by the standby, of mirrored streams
+
+    def mirrored_from(self, device: str, sighting: Sighting) -> bool:
+        """Whether the device had its mirroring channel when it received this segment."""
+        return up_at(self.channel, device, sighting.time_ns)
 
     def channel_down(self, device: str) -> Down | None:
         """Whether the mirroring channel was down when the device last called itself active,
@@ -213,9 +217,12 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     ordered = sorted(records, key=_time)
     joiner = Joiner(ordered)
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
+    channel = channel_of(trace)
+    proxied = any(connection.proxied for connection in connections)
+    held = held_by(channel) if proxied else {}
     return Facts(
         connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
-        channel_of(trace),
+        channel, held,
     )  # fmt: skip
 
 

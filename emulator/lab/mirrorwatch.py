@@ -8,6 +8,9 @@ moment, as that device could know it:
     bytes unacknowledged for longer than LOST_S        down, since the first of them was sent
     FIN or reset, from either side                     down, until the next SYN-ACK
     SYN that nobody answers                            down
+
+What the standby holds of a standard virtual server's connections is read from the channel as
+well: the mirror messages that reached the standby's own interface.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from emulator.core.reassembly import Reassembly
 from emulator.lab.tracing import Sighting, Trace, Transmission, is_device
-from emulator.wire.segment import ACK, FIN, RST, SYN, Segment
+from emulator.wire.mirror import Decoder, Message, Mirrored, MirrorError
+from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint, Segment, SegmentError
 from emulator.wire.seqnum import SeqNum
 
+Pair = tuple[Endpoint, Endpoint]
 PORTS = range(1029, 1156)  # TCP 1029 and one more for each traffic group
 LOST_S = 4.0  # the devices' own time-out
 
@@ -58,6 +64,7 @@ class _State:
             self.up, self.failed = True, None
             self.waiting.clear()
         elif segment.flags & ACK:
+            self.up = self.up or self.failed is None  # the capture began after the channel
             while self.waiting and not segment.ack.precedes(self.waiting[0][0]):
                 del self.waiting[0]
 
@@ -85,6 +92,16 @@ def channel_of(trace: Trace) -> list[Transmission]:
 def down_at(channel: Iterable[Transmission], active: str, now_ns: int) -> Down | None:
     """Whether the active device's channel was down at a moment; None also when it never had
     or tried one."""
+    return _state_at(channel, active, now_ns).verdict(now_ns)
+
+
+def up_at(channel: Iterable[Transmission], active: str, now_ns: int) -> bool:
+    """Whether what came into the active device at that moment was mirrored."""
+    state = _state_at(channel, active, now_ns)
+    return state.up and state.verdict(now_ns) is None
+
+
+def _state_at(channel: Iterable[Transmission], active: str, now_ns: int) -> _State:
     seen = [
         sighting
         for transmission in channel
@@ -94,7 +111,72 @@ def down_at(channel: Iterable[Transmission], active: str, now_ns: int) -> Down |
     state = _State(active)
     for sighting in sorted(seen, key=lambda s: s.frame):
         (state.sent if sighting.outgoing else state.received)(sighting)
-    return state.verdict(now_ns)
+    return state
+
+
+def held_by(channel: Iterable[Transmission]) -> dict[Pair, SeqNum]:
+    """How far the device mirrored to came to hold each direction of the mirrored connections: the
+    sequence number after the last mirrored segment, by (source, destination).
+
+    A capture that began in the middle of the channel's stream is read from the first message
+    it holds whole; nothing is known from a stream that cannot be read.
+    """
+    held: dict[Pair, SeqNum] = {}
+    for data in _streams(channel):
+        for message in _messages(data):
+            if isinstance(message.body, Mirrored):
+                try:
+                    segment = Segment.parse(message.body.packet)
+                except SegmentError:
+                    continue
+                pair = segment.source, segment.destination
+                if pair not in held or segment.flags & SYN or held[pair].precedes(segment.end):
+                    held[pair] = segment.end
+    return held
+
+
+@dataclass(slots=True)
+class _Arrived:
+    """The bytes of one connection as they reached the standby; `base` is their first."""
+
+    base: SeqNum
+    order: Reassembly = field(default_factory=Reassembly)
+    data: bytearray = field(default_factory=bytearray)
+
+    def take(self, segment: Segment) -> None:
+        offset = segment.seq.octets_from(self.base)
+        if offset >= 0:
+            self.order.insert(offset, segment.payload)
+            self.data += self.order.read(self.order.start, self.order.end)
+            self.order.trim(self.order.end)
+
+
+def _streams(channel: Iterable[Transmission]) -> list[bytes]:
+    """What arrived at a device, a stream for each of the channel's connections."""
+    arrived: dict[tuple[Pair, int], _Arrived] = {}
+    number: dict[Pair, int] = {}
+    for transmission in channel:
+        last, segment = transmission.last, transmission.segment
+        if last.outgoing or not is_device(last.node):
+            continue
+        pair = segment.source, segment.destination
+        if segment.flags & SYN:
+            number[pair] = number.get(pair, 0) + 1
+        if segment.payload:
+            key = pair, number.get(pair, 0)
+            arrived.setdefault(key, _Arrived(segment.seq)).take(segment)
+    return [bytes(stream.data) for stream in arrived.values()]
+
+
+def _messages(data: bytes) -> list[Message]:
+    start = data.find(b"ML")
+    while start >= 0:
+        decoder = Decoder()
+        try:
+            return decoder.feed(data[start:])
+        except MirrorError:  # not a message's beginning
+            start = data.find(b"ML", start + 1)
+    return []
 
 
 def _mirrors(segment: Segment, own: set[str]) -> bool:
