@@ -8,7 +8,8 @@ says QUIET_AFTER lines, then nothing until the file LOG.wake exists. LOG gets JS
 
     open                    the conversation has begun
     progress  sent, received    bytes so far, at most every 0.1 s
-    wrong     offset            first byte that differs; the session ends
+    wrong     offset, octets    first byte that differs, how many came from there on; the
+                                session ends
     ended     reason, received  the far end, the program or the kernel ended it
 """
 
@@ -206,7 +207,7 @@ class Conversation:
             rest = data[same:].strip()
             if rest.startswith(self._transport.own):
                 raise Ended(rest.decode(errors="replace").splitlines()[0])
-            self._log("wrong", offset=self.received + same)
+            self._log("wrong", offset=self.received + same, octets=len(data) - same)
             raise Ended("bytes came back that were never sent")
         del self._outstanding[: len(data)]
         self.received += len(data)

@@ -82,6 +82,11 @@ class Sessions:
                     found.append(f"{name}: {entry['reason']}")
         return found
 
+    def wrong_octets(self) -> int:
+        """Bytes that came back and were not the ones due: altered, repeated or out of place."""
+        found = [e for log in self._logs.values() for e in log.read() if e["what"] == "wrong"]
+        return sum(int(str(e["octets"])) for e in found)
+
     def progressed(self, since: float) -> bool:
         """Whether every session has had bytes come back after `since`, wall-clock seconds."""
         return all(
