@@ -83,7 +83,8 @@ class Connection:
     to_client: Stream = field(default_factory=Stream)
     transmissions: list[tuple[Transmission, Direction]] = field(default_factory=list)
     resets: list[tuple[Transmission, Sighting]] = field(default_factory=list)
-    fins: dict[Direction, Sighting] = field(default_factory=dict)
+    fins: dict[Direction, Sighting] = field(default_factory=dict)  # as they arrived
+    closed: dict[Direction, Sighting] = field(default_factory=dict)  # as the ends sent them
     end_ns: int = 0
 
     def stream(self, direction: Direction) -> Stream:
@@ -282,15 +283,17 @@ def _opening(
 def _measure(connection: Connection, end_ns: int) -> Connection:
     """Fill in streams, resets and closes from the connection's transmissions."""
     connection.end_ns = end_ns
-    finished: set[Direction] = set()  # an end closed it, not a proxy of its own accord
     for transmission, direction in connection.transmissions:
         if direction is Direction.TO_SERVER and connection.server is None:
             _find_server(connection, transmission)
+        answers = transmission.segment.flags & (SYN | ACK) == SYN | ACK
+        if answers and direction is Direction.TO_CLIENT and is_device(transmission.origin.node):
+            connection.proxied = True  # even if it never came to a server's side
         stream = connection.stream(direction)
         if is_end(transmission.origin.node) and transmission.origin.outgoing:
             stream.leave(transmission)
             if transmission.segment.flags & FIN:
-                finished.add(direction)
+                connection.closed.setdefault(direction, transmission.origin)
     arrivals = [
         (t.last, t, d)
         for t, d in connection.transmissions
@@ -300,7 +303,8 @@ def _measure(connection: Connection, end_ns: int) -> Connection:
         _receive(connection, arrival, transmission, direction)
     for stream in (connection.to_server, connection.to_client):
         stream.gap = stream.gap or stream.acknowledged > len(stream.delivered)
-    connection.fins = {d: s for d, s in connection.fins.items() if d in finished}
+    # An end closed it, not a proxy of its own accord.
+    connection.fins = {d: s for d, s in connection.fins.items() if d in connection.closed}
     return connection
 
 
