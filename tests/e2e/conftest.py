@@ -46,7 +46,8 @@ def run_cli(scenario: str, output: Path, *options: str) -> Finished:
             break
     assert done.stdout, f"{scenario}: exit {done.returncode}, {done.stderr}"
     result = json.loads(done.stdout)
-    folders = [p for p in output.iterdir() if p.name.split("-", 1)[1].startswith(scenario + "-")]
+    name = Path(scenario).stem
+    folders = [p for p in output.iterdir() if p.name.split("-", 1)[1].startswith(name + "-")]
     return Finished(done.returncode, result, max(folders), done.stderr)
 
 
