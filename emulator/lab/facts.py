@@ -302,7 +302,9 @@ def _measure(connection: Connection, end_ns: int) -> Connection:
     for arrival, transmission, direction in sorted(arrivals, key=lambda a: a[0].frame):
         _receive(connection, arrival, transmission, direction)
     for stream in (connection.to_server, connection.to_client):
-        stream.gap = stream.gap or stream.acknowledged > len(stream.delivered)
+        # A proxy acknowledges what it has yet to deliver; anything else passes on what it saw.
+        early = stream.acknowledged > len(stream.delivered) and not connection.proxied
+        stream.gap = stream.gap or early
     # An end closed it, not a proxy of its own accord.
     connection.fins = {d: s for d, s in connection.fins.items() if d in connection.closed}
     return connection

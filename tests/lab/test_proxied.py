@@ -198,3 +198,11 @@ def test_bytes_a_device_swallowed_are_stuck_there_only_if_it_did_not_take_them()
     talk.wait(2)
     later(talk)
     assert found(talk) == ("STALLED", "no-flow-dropped")
+
+
+def test_what_a_proxy_has_acknowledged_and_not_yet_delivered_is_no_hole_in_the_capture() -> None:
+    talk = talking()
+    talk.says(b"on its way", "a", relayed=False)
+    [connection] = talk.facts().connections
+    assert connection.to_server.acknowledged > len(connection.to_server.delivered)
+    assert not connection.to_server.gap
