@@ -167,3 +167,14 @@ def test_a_refused_plan_leaves_no_socket_behind(moved: Moved) -> None:
     moved.client.sendall(b"still")
     first.setblocking(True)
     assert first.recv(10) == b"still"
+
+
+def test_a_restored_connection_waits_no_longer_than_a_second_to_repeat(moved: Moved) -> None:
+    """Its first round trip may look as long as the outage was. It gives up as late as ever."""
+    made = moved.restore()
+    try:
+        longest = made.getsockopt(socket.IPPROTO_TCP, 44)
+    except OSError:
+        pytest.skip("this kernel has no TCP_RTO_MAX_MS")
+    assert longest == tcprepair.RTO_MAX_MS
+    assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) > 900_000
