@@ -28,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from emulator.lab.sessions import Sessions
 from emulator.lab.wait import LabFault, wait_until
 from netns.execute import call_in
 
+_UNDER_WAY_S = 0.1
 _ON_S = 0.3  # traffic goes on for so long after it has come back
 _CAPTURED_RATE = 2_000_000  # bytes per second of the bulk connection, where all is recorded
 
@@ -136,7 +138,11 @@ class KillTest:
         time.sleep(self._random.uniform(0.0, 0.5))
         failed = time.monotonic()
         trigger(self._lab, active, self._options.how)
-        came_back = _came_back(traffic, jobs[0], 2 * self._options.patience_s)
+        other = DEVICES[1 - DEVICES.index(active)]
+        came_back = _came_back(
+            traffic, jobs[0], lambda: self._lab.status(other).get("role") == "active",
+            2 * self._options.patience_s,
+        )  # fmt: skip
         outage_s = time.monotonic() - failed
         time.sleep(_ON_S)
         losses += _lives_on(ssh, self._options.patience_s)
@@ -197,18 +203,18 @@ class KillTest:
         wait_until(f"{node} to stand by and the channel to be up", mirrors, timeout_s=30)
 
 
-def _came_back(traffic: Round, bulk: threading.Thread, patience_s: float) -> bool:
-    """Whether echo flowed again after a gap."""
-    deadline = time.monotonic() + patience_s
-    last, since = traffic.beat, time.monotonic()
-    gap = False
-    while time.monotonic() < deadline and bulk.is_alive():
-        if traffic.beat != last:
-            last = traffic.beat
-            if gap:
-                return True
-            since = time.monotonic()
-        gap = gap or time.monotonic() - since > 0.5
+def _came_back(
+    traffic: Round, bulk: threading.Thread, taken_over: Callable[[], bool], patience_s: float
+) -> bool:
+    """Whether echo flows once the other device is active: what was under way before arrives at
+    once, what comes _UNDER_WAY_S later came by the other device."""
+    wait_until("the other device to be active", taken_over, timeout_s=30)
+    since, seen = time.monotonic(), traffic.beat
+    while time.monotonic() < since + patience_s and bulk.is_alive():
+        if time.monotonic() < since + _UNDER_WAY_S:
+            seen = traffic.beat
+        elif traffic.beat > seen:
+            return True
         time.sleep(0.005)
     return False
 
