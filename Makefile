@@ -8,6 +8,7 @@ PYTHON ?= python3
 RUNS   ?= captures/runs
 COUNT  ?= 20
 COMMIT ?= sync
+HOW    ?= power-off
 
 # What the lab needs from Debian. setup installs what is missing, and no more.
 PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
@@ -52,8 +53,11 @@ test-unit: setup ## only what needs no root: a few seconds
 test-all: test ## test, and the longer ones: every scenario under every kind of failover (root)
 	@$(PY) -m pytest --long -m long
 
-kill-test: setup ## power-offs at random points of live traffic, every byte compared (root)
-	@$(PY) -m emulator.lab.killtest --count $(COUNT) --commit $(COMMIT)
+# CAPTURES=1: every round recorded, each lost conversation judged; SLOW: of the mirroring
+# channel, bits per second; RATE: of the bulk connection, bytes per second.
+kill-test: setup ## failovers at random points of live traffic, every byte compared: COUNT COMMIT HOW CAPTURES SLOW RATE (root)
+	@$(PY) -m emulator.lab.killtest --count $(COUNT) --commit $(COMMIT) --how $(HOW) \
+	    $(if $(CAPTURES),--captures) $(if $(SLOW),--slow $(SLOW)) $(if $(RATE),--rate $(RATE))
 
 bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py

@@ -38,6 +38,8 @@ PURE = (
     "emulator.lab.facts",
     "emulator.lab.factors",
     "emulator.lab.legs",
+    "emulator.lab.mirror_channel",
+    "emulator.lab.mirrorwatch",
     "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",
@@ -67,7 +69,9 @@ PURE_LIBRARIES = {
 }
 EFFECTFUL_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__"}
 # Whose settings must never reach a verdict: the modules that judge may not see a scenario.
-JUDGES = ("tracing", "streams", "legs", "facts", "proxied", "explain", "causes", "verdict")
+JUDGES = (
+    "tracing", "streams", "legs", "facts", "mirrorwatch", "proxied", "explain", "causes", "verdict",
+)  # fmt: skip
 
 MODULES = sorted(p for top in ("emulator", "netns") for p in (ROOT / top).rglob("*.py"))
 

@@ -43,7 +43,7 @@ from emulator.wire.mirror import Ack, Message
 
 RECONNECT_DELAY_S = 1.0  # statemirror.reconnect.delay
 SWEEP_INTERVAL_S = 1.0
-ACK_TIMEOUT_S = 4.0  # a peer that leaves mirror messages unacknowledged for longer is lost
+ACK_TIMEOUT_S = 4.0  # a peer that owes acknowledgements and sends none for longer is lost
 
 
 class Device:
@@ -66,6 +66,7 @@ class Device:
         self.channel_up = False
         self._connecting = False
         self._channel_lost: float | None = None  # when the standby lost it
+        self._answered = now  # when the standby last acknowledged a mirror message
 
     @property
     def active(self) -> bool:
@@ -124,7 +125,9 @@ class Device:
             commands.append(ConnectChannel())
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL_S
-            if self.sender.connected and self.sender.lag(now).seconds > ACK_TIMEOUT_S:
+            # A slow channel is far behind and answers all the same: it is not lost.
+            owing_s = min(self.sender.lag(now).seconds, now - self._answered)
+            if self.sender.connected and owing_s > ACK_TIMEOUT_S:
                 commands += [CloseChannel(), *self._channel_down("the peer does not answer", now)]
             if self.active:
                 commands += [*self.traffic.sweep(now), *self.traffic.proxy.resync.start()]
@@ -219,6 +222,7 @@ class Device:
         for message in messages:
             if isinstance(message.body, Ack):
                 if self.active:
+                    self._answered = now
                     for held in self.sender.acknowledged(message.body.acknowledged):
                         commands += self.traffic.mirrored(held)
                     commands += self.traffic.proxy.resync.go_on()

@@ -199,7 +199,9 @@ class Shell:
         while (packet := arp.receive()) is not None:
             self._dispatch(ArpHeard(arp.interface, packet))
 
-    def _on_channel(self, mask: int) -> None:
+    def _on_channel(self, connection: socket.socket, mask: int) -> None:
+        if connection is not self._channel.connection:
+            return  # an earlier event of the same round closed it
         try:
             if self._channel.connecting:
                 self._channel.finish_connect()
@@ -381,5 +383,6 @@ class Shell:
         if self._watched is not None:
             self._selector.unregister(self._watched[0])
         if wanted is not None:
-            self._selector.register(wanted[0], wanted[1], self._on_channel)
+            there = wanted[0]
+            self._selector.register(there, wanted[1], lambda m: self._on_channel(there, m))
         self._watched = wanted

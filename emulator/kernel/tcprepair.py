@@ -11,6 +11,10 @@ Traps:
 - Leaving repair turns SO_REUSEADDR off: no listener could be opened on the port any more.
 - IP_FREEBIND is enough to bind an address the host does not have, not to connect from it:
   that takes IP_TRANSPARENT.
+- The peer's first acknowledgement may echo a timestamp from before the outage. The kernel takes
+  the outage for a round trip, and three times that for its next time-out: a restored send
+  queue would stand still for so long. Hence RTO_MAX_MS (where the kernel has the option, Linux
+  6.15), and a time-out of its own for giving up, which else would come after 15 short ones.
 - Closing in repair mode is silent; closing otherwise sends a FIN or a reset.
 
 The caller keeps the flow's packets away until the socket is back.
@@ -18,6 +22,7 @@ The caller keeps the flow's packets away until the socket is back.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import socket
 import struct
@@ -29,6 +34,9 @@ from emulator.wire.seqnum import SeqNum
 
 _REPAIR, _REPAIR_QUEUE, _QUEUE_SEQ, _REPAIR_OPTIONS = 19, 20, 21, 22
 _TIMESTAMP, _REPAIR_WINDOW = 24, 29
+_TCP_RTO_MAX_MS = 44
+RTO_MAX_MS = 1000  # the least the kernel takes; minimumRto of the tcp profile
+GIVES_UP_MS = 924_600  # what 15 retransmissions take, unless their time-out is bounded
 _NO_QUEUE, _RECV_QUEUE, _SEND_QUEUE = 0, 1, 2
 _MSS, _WSCALE, _SACK, _TIMESTAMPS = 2, 3, 4, 8
 _SO_SNDBUFFORCE, _IP_TRANSPARENT = 32, 19
@@ -49,6 +57,7 @@ def restore(plan: LegPlan) -> socket.socket:
         _restore(made, plan)
         _set(made, _REPAIR, 0)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bound_time_out(made)
     except BaseException:
         abandon(made)
         raise
@@ -92,6 +101,12 @@ def snapshot(connection: socket.socket, *, shut: bool) -> LegSnapshot:
         fin_received=fin_received,
         fin_acknowledged=shut and outstanding == 0,
     )
+
+
+def _bound_time_out(made: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        _set(made, _TCP_RTO_MAX_MS, RTO_MAX_MS)
+        _set(made, socket.TCP_USER_TIMEOUT, GIVES_UP_MS)
 
 
 def abandon(connection: socket.socket) -> None:

@@ -7,6 +7,8 @@ CAUSES: dict[str, str] = {
     "not move, so the server knows no connection from (or cannot reach) the new device",
     "route-never-moved": "the fabric went on delivering to the old device until the end",
     "asymmetric-route": "one direction had moved to the new device, the other had not",
+    "mirror-channel-down": "the new device knew no flow, for the mirroring channel was down when "
+    "the old one was last active",
     "no-flow-reset": "the new device knew no flow for the segment and reset the connection",
     "no-flow-dropped": "the new device knew no flow for the segment and dropped it silently",
     "old-active-answered": "the old device, no longer active, reset the connection",

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from emulator.kernel.nfqueue import dropped
 from emulator.lab.capture import Capture
+from emulator.lab.channelfaults import inject
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
+from emulator.lab.mirror_channel import MirrorChannel
 from emulator.lab.result import MirrorState
 from emulator.lab.scenario import How
 from emulator.lab.sessions import Sessions
@@ -52,6 +54,9 @@ class Experiment:
         self._capture.start()
         self._progress("starting fabric, servers and devices")
         self._lab.start()
+        fault = self._scenario.mirror_channel
+        if fault is not None and fault.before_failover_s is None:
+            self._harm_channel(fault)
         self._progress(f"opening {', '.join(self._scenario.sessions)}")
         self._open_sessions()
         failover = self._scenario.failover
@@ -61,7 +66,7 @@ class Experiment:
             self._look()
         else:
             self._progress("steady traffic")
-            self._steady(failover.after_s)
+            self._steady_until_failover(failover.after_s)
             self._look()
             self._fail_over(failover.how)
         self._note("observation-ends")
@@ -89,12 +94,29 @@ class Experiment:
 
         wait_until("every session to converse", conversing, timeout_s=OPEN_S)
         if self._scenario.virtual_server.mirroring:
-            flows = len(self._scenario.sessions)
-            wait_until(
-                "the standby to hold every flow",
-                lambda: _count(self._lab.status(DEVICES[1]), "mirrored_flows") >= flows,
-                timeout_s=OPEN_S,
-            )
+            wait_until("the standby to hold every flow", self._mirrored, timeout_s=OPEN_S)
+
+    def _mirrored(self) -> bool:
+        """Whether the standby holds every flow, or there is no channel to give it any."""
+        active, standby = (self._lab.status(node) for node in DEVICES)
+        held = _count(standby, "mirrored_flows") >= len(self._scenario.sessions)
+        return held or active.get("mirror_channel") == "down"
+
+    def _harm_channel(self, fault: MirrorChannel) -> None:
+        self._progress(f"mirroring channel: {fault.fault}")
+        inject(self._lab, fault)
+        details = fault.model_dump(exclude_none=True, exclude={"fault", "before_failover_s"})
+        self._note("fault-injected", fault=fault.fault, where="mirror-channel", **details)
+
+    def _steady_until_failover(self, seconds: float) -> None:
+        """With the fault of the channel that is to come in between."""
+        fault = self._scenario.mirror_channel
+        if fault is None or fault.before_failover_s is None:
+            self._steady(seconds)
+            return
+        self._steady(seconds - fault.before_failover_s)
+        self._harm_channel(fault)
+        self._steady(fault.before_failover_s)
 
     def _steady(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -7,7 +7,7 @@ device's or the fabric's own words; without them the captures must suffice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
@@ -56,7 +56,15 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
     evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
     evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
     cause, text = _who_reset(connection, facts, origin, trigger)
-    return Cause(cause, text, tuple(evidence))
+    if cause in ("unknown", "no-flow-reset") and _by_another_device(connection, origin):
+        lagging = _lagging(connection, facts)
+        if lagging is not None:
+            return replace(
+                lagging,
+                text=f"{lagging.text} {origin.node} reset it.",
+                evidence=(*lagging.evidence, *evidence[-2:]),
+            )
+    return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
 
 
 def explain_loss(connection: Connection, facts: Facts) -> Cause:
@@ -65,19 +73,9 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
     The state at the end counts: what was lost during the outage itself, before the fabric
     moved, is what every failover costs. So the last transmission of each direction tells.
     """
-    lag = mirror_lag(connection) if connection.proxied else None
-    if lag is not None:
-        old, new = lag.old.segment.ack, lag.new.segment.ack
-        return Cause(
-            "mirror-lag",
-            f"{connection.first_device} had acknowledged {lag.octets} bytes of {lag.end}'s that "
-            "the new active device does not have: they were not mirrored in time.",
-            (
-                *_last_delivered(connection, before=lag.new.frame),
-                Evidence.of(lag.old, f"{lag.end} receives the old device's acknowledgement {old}"),
-                Evidence.of(lag.new, f"{lag.end} receives the new device's: only {new}"),
-            ),
-        )
+    lagging = _lagging(connection, facts)
+    if lagging is not None:
+        return lagging
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
@@ -86,8 +84,36 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
                 *_last_delivered(connection, before=ending.last.frame),
                 Evidence.of(ending.last, f"{ending.fate.value}: {_describe(ending.last)}"),
             ]
-            return Cause(cause, text, tuple(evidence))
+            return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
+
+
+def _by_another_device(connection: Connection, origin: Sighting) -> bool:
+    return is_device(origin.node) and origin.node != connection.first_device
+
+
+def _lagging(connection: Connection, facts: Facts) -> Cause | None:
+    """Whether the new device lacks what the old one had acknowledged."""
+    lag = mirror_lag(connection, facts) if connection.proxied else None
+    if lag is None:
+        return None
+    first, old = connection.first_device, lag.old.segment.ack
+    evidence = [Evidence.of(lag.old, f"{lag.end} receives the old device's acknowledgement {old}")]
+    if lag.new is not None:
+        said = f"{lag.end} receives the new device's: only {lag.new.segment.ack}"
+        evidence = [
+            *_last_delivered(connection, before=lag.new.frame),
+            *evidence,
+            Evidence.of(lag.new, said),
+        ]
+    what = f"{lag.octets} bytes of {lag.end}'s" if lag.octets else f"{lag.end}'s connection"
+    how = "" if lag.new is not None else " Over the mirroring channel they never came."
+    return Cause(
+        "mirror-lag",
+        f"{first} had acknowledged {what} that the new active device does not have: they were "
+        f"not mirrored in time.{how}",
+        tuple(evidence),
+    )
 
 
 def explain_survival(connection: Connection, facts: Facts) -> Cause:
@@ -154,12 +180,33 @@ def _device_reset(
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
         )
     if not connection.carried_by(node):
-        return (
-            "no-flow-reset",
+        text = (
             f"{node} became the active device, found no flow for the segment it received, "
-            f"and reset the connection{said}.",
+            f"and reset the connection{said}."
         )
+        return _not_mirrored(connection, facts, "no-flow-reset", text)
     return "unknown", f"{node} carried the connection, then reset it{said}."
+
+
+def _not_mirrored(connection: Connection, facts: Facts, cause: str, text: str) -> tuple[str, str]:
+    """A device without the flow: had the other one a channel to give it by?"""
+    old = connection.first_device
+    if old is None or facts.channel_down(old) is None:
+        return cause, text
+    lost = [r for r in facts.records_of("mirror-channel-lost") if r.get("node") == old]
+    said = f' (its journal: "{lost[-1].get("reason")}")' if lost else ""
+    return (
+        "mirror-channel-down",
+        f"{text} It was not given the flow: the mirroring channel was down when {old} was last "
+        f"active{said}.",
+    )
+
+
+def _channel(cause: str, connection: Connection, facts: Facts) -> list[Evidence]:
+    """The frame that shows that the channel was down, if that is the cause."""
+    old = connection.first_device
+    down = facts.channel_down(old) if old and cause == "mirror-channel-down" else None
+    return [Evidence.of(down.since, down.what)] if down else []
 
 
 def _where_lost(
@@ -181,10 +228,8 @@ def _where_lost(
         case Fate.DEVICE:
             decision = facts.decision_on(ending.last)
             said = f" (journal: {decision['what']})" if decision else ""
-            return (
-                "no-flow-dropped",
-                f"{node} received the segments and neither passed them on nor answered{said}.",
-            )
+            text = f"{node} received the segments and neither passed them on nor answered{said}."
+            return _not_mirrored(connection, facts, "no-flow-dropped", text)
         case Fate.FABRIC:
             return _lost_in_fabric(facts, ending)
         case _:

@@ -18,6 +18,7 @@ from enum import Enum
 
 from emulator.lab.applications import NAMES
 from emulator.lab.legs import Joiner
+from emulator.lab.mirrorwatch import Down, Pair, channel_of, down_at, held_by, up_at
 from emulator.lab.streams import Stream
 from emulator.lab.tracing import (
     ROUTER,
@@ -35,7 +36,6 @@ from emulator.wire.seqnum import SeqNum
 
 ALIVE_NS = 3_000_000_000  # failover.nettimeoutsec: a device silent for longer counts as dead
 Record = Mapping[str, object]  # one line of a journal: time (s), node, what, details
-Pair = tuple[Endpoint, Endpoint]
 
 
 class Direction(Enum):
@@ -84,7 +84,8 @@ class Connection:
     to_client: Stream = field(default_factory=Stream)
     transmissions: list[tuple[Transmission, Direction]] = field(default_factory=list)
     resets: list[tuple[Transmission, Sighting]] = field(default_factory=list)
-    fins: dict[Direction, Sighting] = field(default_factory=dict)
+    fins: dict[Direction, Sighting] = field(default_factory=dict)  # as they arrived
+    closed: dict[Direction, Sighting] = field(default_factory=dict)  # as the ends sent them
     end_ns: int = 0
 
     def stream(self, direction: Direction) -> Stream:
@@ -167,6 +168,20 @@ class Facts:
     cut_frames: int
     end_ns: int
     announcements: list[Announcement] = field(default_factory=list)
+    channel: list[Transmission] = field(default_factory=list)
+    held: dict[Pair, SeqNum] = field(default_factory=dict)  # by the standby, of mirrored streams
+
+    def mirrored_from(self, device: str, sighting: Sighting) -> bool:
+        """Whether the device had its mirroring channel when it received this segment."""
+        return up_at(self.channel, device, sighting.time_ns)
+
+    def channel_down(self, device: str) -> Down | None:
+        """Whether the mirroring channel was down when the device last called itself active,
+        with the other one standing by: then what it did not mirror is not at the other."""
+        other = min((r.time_ns for r in self.roles if r.active and r.device != device), default=0)
+        own = [r.time_ns for r in self.roles if r.active and r.device == device]
+        before = [t for t in own if t < other] if other else own
+        return down_at(self.channel, device, before[-1]) if before else None
 
     def served(self, device: str, sighting: Sighting) -> bool:
         """Whether, by the heartbeats, the device was still the active one at `sighting`: it
@@ -205,9 +220,12 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     ordered = sorted(records, key=_time)
     joiner = Joiner(ordered)
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
+    channel = channel_of(trace)
+    proxied = any(connection.proxied for connection in connections)
+    held = held_by(channel) if proxied else {}
     return Facts(
         connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
-        trace.announcements,
+        trace.announcements, channel, held,
     )  # fmt: skip
 
 
@@ -267,15 +285,17 @@ def _opening(
 def _measure(connection: Connection, end_ns: int) -> Connection:
     """Fill in streams, resets and closes from the connection's transmissions."""
     connection.end_ns = end_ns
-    finished: set[Direction] = set()  # an end closed it, not a proxy of its own accord
     for transmission, direction in connection.transmissions:
         if direction is Direction.TO_SERVER and connection.server is None:
             _find_server(connection, transmission)
+        answers = transmission.segment.flags & (SYN | ACK) == SYN | ACK
+        if answers and direction is Direction.TO_CLIENT and is_device(transmission.origin.node):
+            connection.proxied = True  # even if it never came to a server's side
         stream = connection.stream(direction)
         if is_end(transmission.origin.node) and transmission.origin.outgoing:
             stream.leave(transmission)
             if transmission.segment.flags & FIN:
-                finished.add(direction)
+                connection.closed.setdefault(direction, transmission.origin)
     arrivals = [
         (t.last, t, d)
         for t, d in connection.transmissions
@@ -284,8 +304,11 @@ def _measure(connection: Connection, end_ns: int) -> Connection:
     for arrival, transmission, direction in sorted(arrivals, key=lambda a: a[0].frame):
         _receive(connection, arrival, transmission, direction)
     for stream in (connection.to_server, connection.to_client):
-        stream.gap = stream.gap or stream.acknowledged > len(stream.delivered)
-    connection.fins = {d: s for d, s in connection.fins.items() if d in finished}
+        # A proxy acknowledges what it has yet to deliver; anything else passes on what it saw.
+        early = stream.acknowledged > len(stream.delivered) and not connection.proxied
+        stream.gap = stream.gap or early
+    # An end closed it, not a proxy of its own accord.
+    connection.fins = {d: s for d, s in connection.fins.items() if d in connection.closed}
     return connection
 
 

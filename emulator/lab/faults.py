@@ -57,6 +57,12 @@ def _force_standby(lab: Lab, node: str) -> None:
 def _power_off(lab: Lab, node: str) -> None:
     silence(lab, node)
     _kill(lab, node)
+    forget_connections(lab, node)
+
+
+def forget_connections(lab: Lab, node: str) -> None:
+    """The node's kernel has no TCP connection left, and tells nobody; raises LabFault."""
+    silence(lab, node)
     wait_until(f"{node} to forget its connections", lambda: _forgets(lab, node), timeout_s=5)
 
 

@@ -16,17 +16,26 @@ from emulator.wire.segment import ACK, RST
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Bytes the first device acknowledged to an end and the next one does not have."""
+    """Bytes the first device acknowledged to an end and the next one does not have; `old` and
+    `new` say so, the latter in the next device's own words where there are any."""
 
     octets: int
     end: str
     old: Sighting
-    new: Sighting
+    new: Sighting | None
 
 
-def mirror_lag(connection: Connection) -> Lag | None:
-    """An end was told that its bytes had arrived; the new device's acknowledgements never
-    come as far: the end will not send them again, and nobody else has them."""
+def mirror_lag(connection: Connection, facts: Facts) -> Lag | None:
+    """An end was told that its bytes had arrived, and the new device does not have them: the
+    end will not send them again, and nobody else can.
+
+    Told by the new device's own acknowledgements, which never come as far; or, where it says
+    nothing, by the mirroring channel, over which those bytes never came.
+    """
+    return _by_acknowledgements(connection) or _by_channel(connection, facts)
+
+
+def _by_acknowledgements(connection: Connection) -> Lag | None:
     first = connection.first_device
     if first is None:
         return None
@@ -37,6 +46,25 @@ def mirror_lag(connection: Connection) -> Lag | None:
             new = connection.acknowledged_by(node, direction)
             if old and new and new[0].precedes(old[0]):
                 return Lag(old[0].octets_from(new[0]), old[1].node, old[1], new[1])
+    return None
+
+
+def _by_channel(connection: Connection, facts: Facts) -> Lag | None:
+    first = connection.first_device
+    opening = connection.transmissions[0][0].arrival(first) if first else None
+    if first is None or opening is None or not facts.mirrored_from(first, opening):
+        return None  # it was older than the channel
+    for direction in Direction:
+        old = connection.acknowledged_by(first, direction)
+        if old is None:
+            continue
+        seen = old[1].segment  # the device's own, so the end's segments go the other way
+        own = facts.held.get((seen.source, seen.destination))
+        held = facts.held.get((seen.destination, seen.source))
+        if held is not None and own is not None and not held.precedes(old[0]):
+            continue
+        octets = old[0].octets_from(held) if held is not None else 0
+        return Lag(max(octets, 0), old[1].node, old[1], None)
     return None
 
 

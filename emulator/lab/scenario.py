@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from emulator.lab.mirror_channel import MirrorChannel
 from netns.onprem import addresses_in_use, segment_of
 
 Seconds = Annotated[float, Field(ge=0, le=3600)]
-Session = Literal["ssh", "telnet", "echo"]
+Session = Literal["ssh", "telnet", "echo", "bulk", "idle"]
 Backend = Literal["backend-1", "backend-2"]
 
 
@@ -159,6 +160,7 @@ class Scenario(Model):
     devices: Devices = Devices()
     cloud: Cloud = Cloud()
     onprem: OnPrem = OnPrem()
+    mirror_channel: MirrorChannel | None = Field(None, description="a fault of the channel")
     failover: Failover | None = Field(Failover(), description="null: none takes place")
     observe_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         4.0, description="seconds of traffic to see after it, or instead of it"
@@ -181,6 +183,7 @@ class Scenario(Model):
             raise ValueError("sessions is empty: nothing to observe")
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
+        self._check_channel()
         return self
 
     def _placed(self) -> None:
@@ -219,6 +222,19 @@ class Scenario(Model):
             )
         if self.cloud != Cloud():
             raise ValueError("cloud is for world cloud: on-premises nobody routes to the devices")
+
+    def _check_channel(self) -> None:
+        fault = self.mirror_channel
+        if fault is None:
+            return
+        if not self.virtual_server.mirroring:
+            raise ValueError("mirror_channel: without mirroring there is no channel")
+        before = fault.before_failover_s
+        if before is not None and (self.failover is None or before > self.failover.after_s):
+            raise ValueError(
+                "mirror_channel.before_failover_s: the failover comes failover.after_s seconds "
+                "after the sessions have opened, not so late"
+            )
 
     def _routed(self, table: str, address: IPv4Address) -> bool:
         routes = (r for r in self.cloud.routes if r.table == table)

@@ -1,7 +1,8 @@
 """Real servers in the backends, and what their programs find in /etc.
 
-OpenSSH's sshd, inetutils' telnetd behind inetd, and inetd's own echo. Names resolve from
-a hosts file only: a resolver that asked a name server would hang in a sealed world.
+OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, and `cat` on two ports
+more. Names resolve from a hosts file only: a resolver that asked a name server would hang in
+a sealed world.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from emulator.lab.applications import PORTS
 from emulator.lab.deployment import BACKENDS
 from emulator.lab.scenario import Scenario
 from netns.execute import spawn
@@ -17,6 +19,7 @@ from netns.topology import World
 SSHD = "/usr/sbin/sshd"
 INETD = "/usr/sbin/inetutils-inetd"
 TELNETD = "/usr/sbin/telnetd"
+CAT = "/bin/cat"
 
 
 def write_keys(folder: Path) -> None:
@@ -76,6 +79,8 @@ def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
         inetd.write_text(
             f"{address}:telnet stream tcp nowait root {TELNETD} telnetd -E /bin/sh\n"
             f"{address}:echo stream tcp nowait root internal\n"
+            f"{address}:{PORTS['bulk']} stream tcp nowait root {CAT} cat\n"
+            f"{address}:{PORTS['idle']} stream tcp nowait root {CAT} cat\n"
         )
         pid = folder / f"{node}-inetd.pid"
         commands = {

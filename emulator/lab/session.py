@@ -3,11 +3,13 @@
 `python -m emulator.lab.session KIND ADDRESS LOG ETC` connects with the real program
 (OpenSSH's ssh, inetutils' telnet, a plain socket for echo), has the far end echo
 (`cat`; in telnet typed into the shell), then writes numbered lines at a steady pace and
-compares every byte that comes back with what it wrote. LOG gets JSON lines:
+compares every byte that comes back with what it wrote. `bulk` writes much and fast; `idle`
+says QUIET_AFTER lines, then nothing until the file LOG.wake exists. LOG gets JSON lines:
 
     open                    the conversation has begun
     progress  sent, received    bytes so far, at most every 0.1 s
-    wrong     offset            first byte that differs; the session ends
+    wrong     offset, octets    first byte that differs, how many came from there on; the
+                                session ends
     ended     reason, received  the far end, the program or the kernel ended it
 """
 
@@ -30,8 +32,9 @@ import pexpect
 
 from emulator.lab.applications import PORTS
 
-PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05}
-LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024}
+PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "bulk": 0.02, "idle": 0.1}
+LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "bulk": 8192, "idle": 64}
+QUIET_AFTER = 10  # lines of an idle session
 MAX_OUTSTANDING = 64 << 10
 _OPEN_TIMEOUT_S = 15
 
@@ -117,15 +120,26 @@ def open_telnet(address: str, etc: Path) -> Transport:
     return Transport(child.child_fd, child.child_fd, reason, own)
 
 
-def open_echo(address: str, etc: Path) -> Transport:
-    """A plain TCP connection to the echo service; ends with the kernel's own word."""
-    connection = socket.create_connection((address, PORTS["echo"]), timeout=_OPEN_TIMEOUT_S)
+def open_plain(address: str, etc: Path, kind: str = "echo") -> Transport:
+    """A plain TCP connection to something that echoes; ends with the kernel's own word."""
+    connection = socket.create_connection((address, PORTS[kind]), timeout=_OPEN_TIMEOUT_S)
     connection.settimeout(None)
     fd = os.dup(connection.fileno())
     return Transport(fd, connection.detach(), lambda: "")
 
 
-_OPENERS = {"ssh": open_ssh, "telnet": open_telnet, "echo": open_echo}
+_OPENERS: dict[str, Callable[[str, Path], Transport]] = {
+    "ssh": open_ssh,
+    "telnet": open_telnet,
+    "echo": open_plain,
+    "bulk": lambda address, etc: open_plain(address, etc, "bulk"),
+    "idle": lambda address, etc: open_plain(address, etc, "idle"),
+}
+
+
+def wake_file(log: Path) -> Path:
+    """Once it exists, an idle session with this log speaks again."""
+    return log.with_suffix(".wake")
 
 
 def line(index: int, size: int) -> bytes:
@@ -140,8 +154,11 @@ def line(index: int, size: int) -> bytes:
 class Conversation:
     """Paces the lines out, checks the bytes coming back."""
 
-    def __init__(self, transport: Transport, kind: str, log: Callable[..., None]) -> None:
+    def __init__(
+        self, transport: Transport, kind: str, log: Callable[..., None], wake: Path
+    ) -> None:
         self._transport, self._log = transport, log
+        self._wake = wake if kind == "idle" else None
         self._pace_s, self._size = PACE_S[kind], LINE_BYTES[kind]
         self._outstanding = bytearray()  # written (or to be) and not come back
         self._unwritten = bytearray()
@@ -157,7 +174,7 @@ class Conversation:
             now = time.monotonic()
             if now >= next_line:
                 next_line = now + self._pace_s
-                if len(self._outstanding) < MAX_OUTSTANDING:
+                if len(self._outstanding) < MAX_OUTSTANDING and not self._quiet():
                     self._say(line(self._index, self._size))
                     self._index += 1
             if now >= next_report and reported != (self.sent, self.received):
@@ -167,6 +184,9 @@ class Conversation:
             if select.select([self._transport.read_fd], [], [], wait)[0]:
                 self._check(self._transport.read())
             self._flush()
+
+    def _quiet(self) -> bool:
+        return self._wake is not None and self._index >= QUIET_AFTER and not self._wake.exists()
 
     def _say(self, data: bytes) -> None:
         self._outstanding += data
@@ -187,7 +207,7 @@ class Conversation:
             rest = data[same:].strip()
             if rest.startswith(self._transport.own):
                 raise Ended(rest.decode(errors="replace").splitlines()[0])
-            self._log("wrong", offset=self.received + same)
+            self._log("wrong", offset=self.received + same, octets=len(data) - same)
             raise Ended("bytes came back that were never sent")
         del self._outstanding[: len(data)]
         self.received += len(data)
@@ -209,7 +229,7 @@ def main() -> int:
         try:
             transport = _OPENERS[kind](address, etc)
             log("open")
-            conversation = Conversation(transport, kind, log)
+            conversation = Conversation(transport, kind, log, wake_file(Path(path)))
             conversation.run()
         except (Ended, OSError) as error:
             received = conversation.received if conversation else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.lab.instance import Lab
-from emulator.lab.session import LINE_BYTES
+from emulator.lab.session import LINE_BYTES, wake_file
 from netns.execute import spawn
 
 
@@ -82,6 +82,11 @@ class Sessions:
                     found.append(f"{name}: {entry['reason']}")
         return found
 
+    def wrong_octets(self) -> int:
+        """Bytes that came back and were not the ones due: altered, repeated or out of place."""
+        found = [e for log in self._logs.values() for e in log.read() if e["what"] == "wrong"]
+        return sum(int(str(e["octets"])) for e in found)
+
     def progressed(self, since: float) -> bool:
         """Whether every session has had bytes come back after `since`, wall-clock seconds."""
         return all(
@@ -98,6 +103,8 @@ class Sessions:
         """
         news = []
         for name, log in self._logs.items():
+            if routes_effective is not None:
+                wake_file(log.path).touch()
             if name in self._settled:
                 continue
             text = _settled(log.read(), routes_effective, lived_s)
@@ -118,6 +125,8 @@ class Sessions:
         for process in self._processes:
             process.wait()
         self._processes.clear()
+        for log in self._logs.values():
+            wake_file(log.path).unlink(missing_ok=True)
 
 
 def _received(entries: list[dict[str, object]]) -> int:

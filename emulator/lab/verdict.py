@@ -4,7 +4,7 @@ Outcomes
   RESET      an end's own socket received a reset
   CLOSED     both ends sent FIN, and both arrived
   TIMED_OUT  an end's program reports that its kernel gave up
-  STALLED    open, and bytes sent more than STALLED_S before the end are undelivered
+  STALLED    open, and bytes or a FIN sent more than STALLED_S before the end are undelivered
   SURVIVED   none of these
 
 Rules never look at a scenario. `docs/fidelity.md` lists what each rule takes as evidence.
@@ -78,6 +78,8 @@ def _outcome(connection: Connection, facts: Facts) -> str:
         return "TIMED_OUT"
     if any(_stalled(connection.stream(d), facts.end_ns) for d in Direction):
         return "STALLED"
+    if any(_close_stalled(connection, d, facts.end_ns) for d in Direction):
+        return "STALLED"
     return "SURVIVED"
 
 
@@ -92,6 +94,13 @@ def _gave_up(connection: Connection, facts: Facts) -> bool:
 def _stalled(stream: Stream, end_ns: int) -> bool:
     oldest = stream.oldest_undelivered()
     return oldest is not None and end_ns - oldest.origin.time_ns > STALLED_S * 1e9
+
+
+def _close_stalled(connection: Connection, direction: Direction, end_ns: int) -> bool:
+    """Whether an end's FIN never reached the other, which waits for more."""
+    closed = connection.closed.get(direction)
+    arrived = direction in connection.fins
+    return closed is not None and not arrived and end_ns - closed.time_ns > STALLED_S * 1e9
 
 
 def _blackout(connection: Connection, direction: Direction) -> float | None:

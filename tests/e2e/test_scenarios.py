@@ -9,6 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from emulator.lab.analysis import facts_of
+from emulator.lab.applications import PORTS
 from emulator.lab.scenario_file import names
 from emulator.lab.verdict import judge
 from tests.e2e.conftest import Finished
@@ -45,6 +46,29 @@ def test_with_addresses_that_move_the_sessions_survive(finished: Finished) -> No
         blackout = connection["blackout_s"]
         assert 4.0 <= blackout["to_server"] <= 30.0
         assert 4.0 <= blackout["to_client"] <= 30.0
+
+
+@pytest.mark.parametrize("finished", ["mirror-lag"], indirect=True)
+def test_what_was_acknowledged_and_not_mirrored_is_lost(finished: Finished) -> None:
+    """The two with traffic lose bytes, the quiet one has nothing to lose."""
+    assert finished.result["void"] is None
+    assert finished.outcomes == {"bulk": "STALLED", "ssh": "STALLED", "idle": "SURVIVED"}
+    assert finished.causes == {"bulk": "mirror-lag", "ssh": "mirror-lag", "idle": None}
+    assert finished.result["mirror"]["lag_bytes_at_failover"] > 100_000
+    lab = [json.loads(line) for line in (finished.folder / "lab.jsonl").read_text().splitlines()]
+    assert [line["what"] for line in lab][:2] == ["fault-injected", "failover-triggered"]
+
+
+@pytest.mark.parametrize("finished", ["mirror-channel-cut"], indirect=True)
+def test_a_flow_is_not_at_the_standby_when_the_channel_is_cut(finished: Finished) -> None:
+    """Nothing stale is restored; the evidence begins with the unacknowledged mirror message."""
+    only(finished, "RESET", "mirror-channel-down")
+    for connection in finished.result["connections"]:
+        [shown] = [e for e in connection["cause"]["evidence"] if "mirror message" in e["text"]]
+        assert shown["time"] < finished.result["failover"]["triggered"] - 10
+    journal = (finished.folder / "bigip-b.jsonl").read_text()
+    assert "mirror-invalidated" in journal
+    assert "flow-restored" not in journal
 
 
 @pytest.mark.parametrize("finished", ["healthy"], indirect=True)
@@ -98,7 +122,7 @@ def test_the_evidence_frames_are_what_the_text_says(finished: Finished) -> None:
 @every
 def test_captures_begin_before_the_first_packet(finished: Finished) -> None:
     """Each session's SYN is in the capture, and no capture point is nameless."""
-    for port in (22, 23, 7):
+    for port in (PORTS[connection["name"]] for connection in finished.result["connections"]):
         filter_ = (
             f'tcp.dstport == {port} && tcp.flags == 2 && frame.interface_name == "client:eth0"'
         )

@@ -1,18 +1,7 @@
 """A power-off in each state a proxied connection can be in: what the ends see afterwards.
 
-| state of the connection when the active device dies        | what has to happen           |
-| ---------------------------------------------------------- | ---------------------------- |
-| client SYN-SENT: its SYN died with the device               | the other device answers     |
-| server leg SYN-SENT: the member does not answer yet         | connects later, data kept    |
-| ESTABLISHED, idle                                           | goes on, either end first    |
-| ESTABLISHED, all queues full, both ways                     | every byte, in order         |
-| client FIN-WAIT-2, device CLOSE-WAIT: the client is done    | the server's rest arrives    |
-| server FIN-WAIT-2, device CLOSE-WAIT: the server is done    | the client's rest arrives    |
-| device FIN-WAIT-1: its FIN to the client did not get there  | is sent again, client closes |
-| device LAST-ACK: both ends are done, its FIN did not arrive | is sent again, both close    |
-| device CLOSING: the same, the FINs have crossed             | is sent again, both close    |
-| device SYN-RECEIVED: its SYN-ACK did not get there          | the connection is made       |
-| TIME-WAIT, on the client                                    | a new connection is made     |
+The table with every state of either leg, and what has to happen, is docs/states.md; each row
+is a test here, and each test sees to it that the device's socket really is in that state.
 
 One world, standard virtual server, `commit: sync`; the devices take turns in dying.
 """
@@ -100,6 +89,24 @@ class Pair:
             timeout_s=PATIENCE_S,
         )
 
+    def in_state(self, leg: str, state: str, client: socket.socket | None = None) -> None:
+        """Waits until the active device's socket of that leg ("client" or "server") is in
+        `state`, as ss calls it; of `client`'s connection, where one is given."""
+        namespace = self.lab.world.namespace(DEVICES[self.active])
+        virtual = f"{self.lab.scenario.virtual_server.destination}:{PORT}"
+        port = f":{client.getsockname()[1]}" if client is not None else ""
+
+        def there() -> bool:
+            for line in run(namespace, ["ss", "-tanH"]).splitlines():
+                found, _, _, local, remote = line.split()[:5]
+                ours, other = (local, remote) if leg == "client" else (remote, local)
+                right = ours == virtual if leg == "client" else ours.endswith(f":{PORT}")
+                if found == state and right and other.endswith(port):
+                    return True
+            return False
+
+        wait_until(f"the {leg} leg to be in {state}", there, timeout_s=PATIENCE_S)
+
     def drop(self, node: str, match: str) -> None:
         """The node loses incoming TCP segments that match, until `pass_again`."""
         rules = "table ip loss {\n chain in {\n type filter hook prerouting priority -400;\n"
@@ -132,9 +139,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture
 def pair(world: Pair) -> Iterator[Pair]:
+    before = world.active
     with world.closing:
         yield world
-    world.revive()
+    if world.active != before:  # else the test failed before anything did
+        world.revive()
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
@@ -155,6 +164,8 @@ def rest(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("first", ["client", "server"])
 def test_established_and_idle(pair: Pair, first: str) -> None:
     client, server = pair.both()
+    pair.in_state("client", "ESTAB", client)
+    pair.in_state("server", "ESTAB", client)
     pair.power_off()
     ends = (client, server) if first == "client" else (server, client)
     ends[0].sendall(b"still there?")
@@ -208,6 +219,8 @@ def test_the_client_is_done_the_server_is_not(pair: Pair) -> None:
     client.sendall(b"the last of it")
     client.shutdown(socket.SHUT_WR)
     assert rest(server) == b"the last of it"
+    pair.in_state("client", "CLOSE-WAIT", client)
+    pair.in_state("server", "FIN-WAIT-2", client)
     pair.power_off()
     server.sendall(b"and the answer")
     server.close()
@@ -219,40 +232,58 @@ def test_the_server_is_done_the_client_is_not(pair: Pair) -> None:
     server.sendall(b"goodbye")
     server.shutdown(socket.SHUT_WR)
     assert rest(client) == b"goodbye"
+    pair.in_state("client", "FIN-WAIT-2", client)
+    pair.in_state("server", "CLOSE-WAIT", client)
     pair.power_off()
     client.sendall(b"one more thing")
     client.close()
     assert rest(server) == b"one more thing"
 
 
-def test_a_fin_that_did_not_get_there_is_sent_again(pair: Pair) -> None:
-    """The device has the server's FIN and has passed it on; the client has not seen it."""
-    client, server = pair.both()
-    pair.drop("client", "tcp flags & fin == fin")
-    try:
-        server.sendall(b"goodbye")
-        server.close()
-        assert receive(client, 7) == b"goodbye"
-        pair.power_off()
-    finally:
-        pair.pass_again("client")
-    assert rest(client) == b""
-    client.sendall(b"late")  # half-closed only: this way is open until the reset comes back
+NODES = {"client": "client", "server": "backend-1"}
+FINS = "tcp flags & fin == fin"
+LEG = pytest.mark.parametrize("leg", ["client", "server"])
 
 
-@pytest.mark.parametrize("first", ["client", "server"])
-def test_both_ends_are_done_and_the_clients_has_not_heard(pair: Pair, first: str) -> None:
-    """LAST-ACK where the client was first, CLOSING where the server was."""
+@LEG
+def test_a_fin_that_did_not_get_there_is_sent_again(pair: Pair, leg: str) -> None:
+    """FIN-WAIT-1: the device has one end's FIN and has passed it on; the other has not seen
+    it. The way back stays open."""
     client, server = pair.both()
-    pair.drop("client", "tcp flags & fin == fin")
+    deaf, speaker = (client, server) if leg == "client" else (server, client)
+    pair.drop(NODES[leg], FINS)
     try:
-        for end in (client, server) if first == "client" else (server, client):
-            end.shutdown(socket.SHUT_WR)
-        assert rest(server) == b""
+        speaker.sendall(b"goodbye")
+        speaker.shutdown(socket.SHUT_WR)
+        assert receive(deaf, 7) == b"goodbye"
+        pair.in_state(leg, "FIN-WAIT-1", client)
         pair.power_off()
     finally:
-        pair.pass_again("client")
-    assert rest(client) == b""
+        pair.pass_again(NODES[leg])
+    assert rest(deaf) == b""
+    deaf.sendall(b"late")
+    deaf.close()
+    assert rest(speaker) == b"late"
+
+
+@LEG
+@pytest.mark.parametrize("state", ["LAST-ACK", "CLOSING"])
+def test_both_ends_are_done_and_one_has_not_heard(pair: Pair, leg: str, state: str) -> None:
+    """LAST-ACK where the end that has not heard was done first, CLOSING where the other was."""
+    client, server = pair.both()
+    deaf, other = (client, server) if leg == "client" else (server, client)
+    pair.drop(NODES[leg], FINS)
+    try:
+        first, last = (deaf, other) if state == "LAST-ACK" else (other, deaf)
+        first.shutdown(socket.SHUT_WR)
+        pair.in_state(leg, "CLOSE-WAIT" if first is deaf else "FIN-WAIT-1", client)
+        last.shutdown(socket.SHUT_WR)
+        assert rest(other) == b""
+        pair.in_state(leg, state, client)
+        pair.power_off()
+    finally:
+        pair.pass_again(NODES[leg])
+    assert rest(deaf) == b""
 
 
 def test_a_syn_ack_that_did_not_get_there(pair: Pair) -> None:
@@ -262,6 +293,7 @@ def test_a_syn_ack_that_did_not_get_there(pair: Pair) -> None:
         opening = threading.Thread(target=lambda: connected.append(pair.client()), daemon=True)
         opening.start()
         wait_until("the standby to hold the flow", lambda: held(pair) >= 1, timeout_s=PATIENCE_S)
+        pair.in_state("client", "SYN-RECV")
         pair.power_off()
     finally:
         pair.pass_again("client")
@@ -276,17 +308,24 @@ def held(pair: Pair) -> int:
     return int(str(pair.lab.status(DEVICES[1 - pair.active])["mirrored_flows"]))
 
 
-def test_a_member_that_does_not_answer_yet(pair: Pair) -> None:
-    """The client is connected and has sent; the server's connection is made by the other
-    device, and the client's bytes are not lost."""
-    pair.drop("backend-1", f"tcp dport {PORT}")
+@pytest.mark.parametrize("lost", ["SYN", "SYN-ACK"])
+def test_a_member_that_does_not_answer_yet(pair: Pair, lost: str) -> None:
+    """SYN-SENT: the client is connected and has sent; the server's connection is made by the
+    other device, and the client's bytes are not lost. With its SYN-ACK lost the server has half
+    a connection already, with the old device's numbers."""
+    dead = DEVICES[pair.active]
+    node, match = (
+        ("backend-1", f"tcp dport {PORT}") if lost == "SYN" else (dead, f"tcp sport {PORT}")
+    )
+    pair.drop(node, match)
     try:
         client = pair.client()
         client.sendall(b"early words")
         wait_until("the standby to hold the flow", lambda: held(pair) >= 1, timeout_s=PATIENCE_S)
+        pair.in_state("server", "SYN-SENT", client)
         pair.power_off()
     finally:
-        pair.pass_again("backend-1")
+        pair.pass_again(node)
     server = pair.server()
     assert receive(server, 11) == b"early words"
     server.sendall(b"at last")
@@ -312,15 +351,23 @@ def test_a_syn_that_died_with_the_device(pair: Pair) -> None:
     assert receive(server, 5) == b"hello"
 
 
-def test_the_clients_port_in_time_wait_can_be_used_again(pair: Pair) -> None:
+@LEG
+def test_ports_in_time_wait_can_be_used_again(pair: Pair, leg: str) -> None:
+    """The device's leg to the end that closed last is in TIME-WAIT."""
     source = 45000 + secrets.randbelow(5000)
     client = pair.client(source=source)
     server = pair.server()
-    server.sendall(b"bye")
-    server.close()  # the server closes first: the client is not the one in TIME-WAIT
-    assert rest(client) == b"bye"
-    client.close()
+    first, last = (server, client) if leg == "client" else (client, server)
+    first.sendall(b"bye")
+    first.shutdown(socket.SHUT_WR)
+    assert rest(last) == b"bye"
+    last.close()
+    assert rest(first) == b""
+    pair.in_state(leg, "TIME-WAIT", client if leg == "server" else None)
+    first.close()
     pair.power_off()
+    # The client's own TIME-WAIT, where it closed first, would forbid it the port.
+    run(pair.lab.world.namespace("client"), ["ss", "-KtanH", f"sport = :{source}"])
     again = pair.client(source=source)
     other = pair.server()
     again.sendall(b"anew")

@@ -200,3 +200,14 @@ def test_a_snapshot_tells_both_queues_and_disturbs_nothing(small: Small) -> None
         assert done.rcv_nxt == first.rcv_nxt + 1
         assert done.snd_una == first.snd_una + len(b"not acknowledged")
         assert (done.unread, done.unacknowledged) == (b"", b"")
+
+
+def test_a_restored_connection_waits_no_longer_than_a_second_to_repeat(moved: Moved) -> None:
+    """Its first round trip may look as long as the outage was. It gives up as late as ever."""
+    made = moved.restore()
+    try:
+        longest = made.getsockopt(socket.IPPROTO_TCP, 44)
+    except OSError:
+        pytest.skip("this kernel has no TCP_RTO_MAX_MS")
+    assert longest == tcprepair.RTO_MAX_MS
+    assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) > 900_000

@@ -38,6 +38,24 @@ def test_article_pairs_differ_in_the_one_factor_they_name() -> None:
         ("title: x\nvirtual_server: {snat: pool, snat_pool: []}\n", ":1:1: scenario: virtual_"),
         ("title: x\nobserve_s: 0\n", ":2:1: observe_s: "),
         ("title: x\nname: ../../evil\n", ":2:1: name: "),
+        ("title: x\nmirror_channel: {fault: bent}\n", ":2:18: mirror_channel.fault: "),
+        ("title: x\nmirror_channel: {fault: slow}\n", ":2:1: mirror_channel: bits_per_s belongs"),
+        (
+            "title: x\nmirror_channel:\n  fault: cut\n  bits_per_s: 9000\n",
+            ":2:1: mirror_channel: bits",
+        ),
+        (
+            "title: x\nmirror_channel: {fault: cut, before_failover_s: 3}\n",
+            ":1:1: scenario: mirror_channel.before_failover_s: the failover comes",
+        ),
+        (
+            "title: x\nfailover: null\nmirror_channel: {fault: cut, before_failover_s: 0}\n",
+            ":1:1: scenario: mirror_channel.before_failover_s: the failover comes",
+        ),
+        (
+            "title: x\nvirtual_server: {mirroring: false}\nmirror_channel: {fault: cut}\n",
+            ":1:1: scenario: mirror_channel: without mirroring there is no channel",
+        ),
         ("title: x\n? [a, b]\n: 1\n", ":1:1: "),
         ("title: x\nsessions: [ssh, ssh]\n", ":1:1: scenario: sessions names one twice"),
         ("title: x\nsessions: [ssh]\nexpect: {echo: RESET}\n", ":1:1: scenario: expect names echo"),
