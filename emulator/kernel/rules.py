@@ -72,6 +72,9 @@ def apply(
         _run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], "")
     _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    # After a restore the first acknowledgement looks like that of a spurious time-out (RFC
+    # 5682): the kernel would repeat one segment per time-out instead of the whole queue.
+    Path("/proc/sys/net/ipv4/tcp_frto").write_text("0")
 
 
 def _run(argv: list[str], stdin: str) -> None:
