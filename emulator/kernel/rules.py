@@ -95,6 +95,9 @@ def apply(
     put_on_lo(floating)
     _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored, transparent))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    # After a restore the first acknowledgement looks like that of a spurious time-out (RFC
+    # 5682): the kernel would repeat one segment per time-out instead of the whole queue.
+    Path("/proc/sys/net/ipv4/tcp_frto").write_text("0")
 
 
 def put_on_lo(addresses: Addresses) -> None:

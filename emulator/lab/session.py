@@ -32,8 +32,8 @@ import pexpect
 
 from emulator.lab.applications import PORTS
 
-PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "bulk": 0.02, "idle": 0.1}
-LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "bulk": 8192, "idle": 64}
+PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "bulk": 0.03, "idle": 0.1}
+LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "bulk": 4096, "idle": 64}
 QUIET_AFTER = 10  # lines of an idle session
 MAX_OUTSTANDING = 64 << 10
 _OPEN_TIMEOUT_S = 15
