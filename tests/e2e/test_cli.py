@@ -82,10 +82,18 @@ def test_two_labs_side_by_side(name: str) -> None:
         assert mirrorlab("up", "--name", name).returncode == 0
         assert mirrorlab("up", "--name", other).returncode == 0
         for lab in (name, other):
-            done = mirrorlab("exec", "client", "--name", lab, "--", "ssh", "vip", "echo", "hello")
-            assert done.stdout == "hello\n"
-            flows = mirrorlab("tmsh", "bigip-a", "show sys connection", "--name", lab).stdout
-            assert "Total records returned: 1" in flows
+            argv = [*MIRRORLAB, "exec", "client", "--name", lab, "--", "ssh", "vip", "cat"]
+            with subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as ssh:  # open while the device is asked: a closed flow is soon forgotten
+                assert ssh.stdin is not None
+                assert ssh.stdout is not None
+                ssh.stdin.write("hello\n")
+                ssh.stdin.flush()
+                assert ssh.stdout.readline() == "hello\n"
+                flows = mirrorlab("tmsh", "bigip-a", "show sys connection", "--name", lab)
+                assert "Total records returned: 1" in flows.stdout
+                ssh.stdin.close()
     finally:
         mirrorlab("down", "--name", other)
 
