@@ -39,6 +39,7 @@ from netns.plan import (
     SetOffload,
     SetSysctl,
     Step,
+    own_tcp,
     router_mac,
 )
 from netns.topology import (
@@ -147,6 +148,7 @@ def _namespaces(world: World) -> Iterator[Step]:
     for node in world.nodes:
         namespace = world.namespace(node)
         yield AddNamespace(namespace)
+        yield own_tcp(namespace)
         for scope in ("all", "default"):
             yield SetSysctl(namespace, f"net.ipv6.conf.{scope}.disable_ipv6", "1")
             yield SetSysctl(namespace, f"net.ipv4.conf.{scope}.rp_filter", "0")

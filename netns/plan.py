@@ -204,10 +204,17 @@ def counter_name(kind: str, interface: NetworkInterface) -> str:
     return f"{kind}/{interface.router_name}"
 
 
+def own_tcp(namespace: str) -> SetSysctl:
+    """The node's congestion control, not the host's: BBR paces a restored connection by a round
+    trip measured across the outage. Reno is in every kernel and allowed in every namespace."""
+    return SetSysctl(namespace, "net.ipv4.tcp_congestion_control", "reno")
+
+
 def _namespaces(world: World) -> Iterator[Step]:
     for node in world.nodes:
         namespace = world.namespace(node)
         yield AddNamespace(namespace)
+        yield own_tcp(namespace)
         yield SetSysctl(namespace, "net.ipv6.conf.all.disable_ipv6", "1")
         yield SetSysctl(namespace, "net.ipv6.conf.default.disable_ipv6", "1")
         yield SetSysctl(namespace, "net.ipv4.conf.all.rp_filter", "0")

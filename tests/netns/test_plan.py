@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
+from netns import worlds
+from netns.onprem import onprem
 from netns.plan import AddLink, AddNamespace, AddRoute, plan, route_step, table_number
 from netns.topology import VIRTUAL_RANGE, cloud, picture
 
@@ -34,6 +36,13 @@ def test_every_link_joins_two_namespaces_of_the_lab_and_none_the_host() -> None:
         assert step.namespace in made
         if isinstance(step, AddLink):
             assert step.peer_namespace in made
+
+
+def test_congestion_control_is_not_left_to_the_host() -> None:
+    """With BBR, which may be a host's default, a restored connection crawls for minutes."""
+    for world in (WORLD, onprem("y")):
+        set_ = {s.namespace for s in worlds.plan(world) if str(s).endswith("=reno")}
+        assert set_ == {world.namespace(n) for n in world.nodes}
 
 
 def test_interface_names_fit_the_kernels_limit() -> None:
