@@ -22,6 +22,7 @@ PURE = (
     "emulator.device.tmsh",
     "emulator.lab.applications",
     "emulator.lab.causes",
+    "emulator.lab.control_plane",
     "emulator.lab.deployment",
     "emulator.lab.explain",
     "emulator.lab.facts",
@@ -35,6 +36,7 @@ PURE = (
     "emulator.lab.tracing",
     "emulator.lab.verdict",
     "netns.cloud.fabric",
+    "netns.cloud.throttle",
     "netns.plan",
     "netns.topology",
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from emulator.core import config as device
+from emulator.lab.control_plane import access, extra_routes, with_addresses
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
-from netns.topology import API_PORT, World, cloud
+from netns.topology import World, cloud
 
 DEVICES = ("bigip-a", "bigip-b")
 BACKENDS = ("backend-1", "backend-2")
@@ -14,13 +15,11 @@ TRAFFIC_GROUP = "traffic-group-1"
 
 def world(scenario: Scenario, lab: str) -> World:
     """The world, its routes towards bigip-a, which is first in the HA order."""
-    return cloud(
-        lab,
-        {
-            (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
-            for route in scenario.cloud.routes
-        },
-    )
+    routes = extra_routes(scenario, DEVICES[0]) | {
+        (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
+        for route in scenario.cloud.routes
+    }
+    return with_addresses(scenario, cloud(lab, routes), *DEVICES)
 
 
 def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
@@ -56,12 +55,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 commit=device.Commit(server.commit),
             ),
         ),
-        routes=tuple(
-            device.Route(r.table, r.destination, f"eni-{node}-{r.interface}")
-            for r in scenario.cloud.routes
-            if r.move
-        ),
-        api=Endpoint(built.interface("api", "eth0").address, API_PORT),
+        cloud_failover=access(scenario, built, node, DEVICES),
         failover_timeout_s=scenario.devices.failover_timeout_s,
         ack_mirror=scenario.devices.ack_mirror,
         reject_unmatched=scenario.devices.reject_unmatched,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from emulator.kernel.nfqueue import dropped
 from emulator.lab.capture import Capture
+from emulator.lab.control_plane import expected_changes
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
@@ -61,6 +62,7 @@ class Experiment:
             self._look()
         else:
             self._progress("steady traffic")
+            self._lab.wait_control_plane()
             self._steady(failover.after_s)
             self._look()
             self._fail_over(failover.how)
@@ -148,7 +150,7 @@ class Experiment:
     def _routes_effective(self, since: float) -> float | None:
         """When the last of the route changes the cloud accepted since then took effect; None
         while one is outstanding or none has been accepted."""
-        moving = sum(route.move for route in self._scenario.cloud.routes)
+        moving = expected_changes(self._scenario)
         accepted = effective = 0
         last = since
         for record in self._lab.fabric_log():
