@@ -21,6 +21,7 @@ from emulator.lab.wait import LabFault, wait_until
 from netns.execute import NamespaceError, call_in
 
 OPEN_S = 20.0
+API_CALLS = 10  # of a failover, one after the other
 MIN_LINES = 5  # exchanged by every session before anything is done to it
 
 Progress = Callable[[str], None]
@@ -129,9 +130,13 @@ class Experiment:
     def _deadline_s(self, how: How) -> float:
         """How long to watch. It grows with the outage: a sender's next retransmission comes
         up to as long again after the path is back (RTO doubling, RFC 6298)."""
+        assert self._scenario.failover is not None
+        if self._scenario.failover.watch_s is not None:
+            return self._scenario.failover.watch_s
         devices, cloud = self._scenario.devices, self._scenario.cloud
         detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
         delay = max([cloud.propagation_delay_s, *cloud.table_delay_s.values()])
+        delay += API_CALLS * (cloud.api.authentication_s + cloud.api.queue_s)
         return 2 * (detection + delay) + 4 + self._scenario.observe_s
 
     def _watch(self, triggered: float, deadline_s: float) -> None:

@@ -121,6 +121,9 @@ class Failover(Model):
 
     how: How = How.FORCE_STANDBY
     after_s: Seconds = Field(2.0, description="seconds of steady traffic before it")
+    watch_s: Seconds | None = Field(
+        None, description="seconds to watch it at most; null: from the delays that are set"
+    )
 
 
 class Scenario(Model):
