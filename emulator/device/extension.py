@@ -32,7 +32,7 @@ from emulator.device.configfile import parse
 ATTEMPTS = 50
 WAIT_S, WAITS = 3.0, 400
 THREADS = 1000  # "all in parallel": as many as a table may have routes
-CONNECTIONS = 64
+CONNECTIONS = 32
 _TIMEOUT_S = 10.0
 _NICE = 5  # while the SDK loads: the device beside it is starting
 
@@ -117,15 +117,20 @@ class Task:
             self._note("failover-complete", routes=len(self._operations.routes),
                        unchanged=len(self._operations.same))  # fmt: skip
         except Cancelled:
+            # Left at RUNNING, the state would keep the peer waiting for twenty minutes.
             self._note("failover-cancelled")
+            self._end("SUCCEEDED", "Failover state file was reset")
         except (PlanError, CallFailed) as error:
             self._failed(str(error))
 
     def _failed(self, reason: str) -> None:
         self._note("failover-failed", reason=reason)
+        self._end("FAILED", f"Failover failed because {reason}")
+
+    def _end(self, task: str, message: str) -> None:
+        """Write the last state once, if there is a place for it."""
         if self._bucket:
-            message = f"Failover failed because {reason}"
-            _, error = self._ask(self._state("FAILED", message))
+            _, error = self._ask(self._state(task, message))
             if error:
                 self._note("cloud-call-failed", call="PutObject", error=error)
 

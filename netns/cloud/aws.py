@@ -11,7 +11,7 @@ EC2 API reference and user guide):
   a  AssignPrivateIpAddresses: the subnet is checked, an address is on one interface only,
      AllowReassignment decides whether it moves; an elastic IP moves along
   b  AssociateAddress: PrivateIpAddress is honoured; re-association is the default in a VPC
-  c  ReplaceRoute, AssignPrivateIpAddresses, UnassignPrivateIpAddresses: DryRun changes nothing
+  c  ReplaceRoute: DryRun changes nothing
   d  a route to an interface that is gone shows state "blackhole"
   e  AllocateAddress gives public (documentation, RFC 5737) addresses, not 127.x.x.x
   f  the filter addresses.private-ip-address sees secondary addresses

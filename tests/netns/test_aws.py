@@ -169,9 +169,8 @@ def test_a_route_that_cannot_be_replaced_stays(api: Api, wrong: dict[str, str], 
 def test_a_dry_run_changes_nothing(api: Api) -> None:
     """c: moto replaces and assigns all the same."""
     ec2 = api.client()
-    code = (412, "DryRunOperation")
     request = {**ROUTE, "NetworkInterfaceId": "eni-bigip-b-ext", "DryRun": True}
-    assert refused(ec2.replace_route, **request)[1] == code[1]
+    assert refused(ec2.replace_route, **request) == (412, "DryRunOperation")
     assert target(ec2) == "eni-bigip-a-ext"
     assert api.accepted() == []
 
