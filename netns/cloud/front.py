@@ -171,7 +171,7 @@ def form_of(environ: Mapping[str, Any], body: bytes) -> dict[str, str]:
 
 def s3_action(environ: Mapping[str, Any]) -> str:
     """The S3 action of a path-style request, by IAM's name as far as they differ."""
-    method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+    method, query = str(environ["REQUEST_METHOD"]), str(environ.get("QUERY_STRING", ""))
     _, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
     if environ.get("PATH_INFO", "/") == "/":
         return "ListAllMyBuckets"
