@@ -317,8 +317,10 @@ def main() -> int:
         declaration = read(access.declaration)
     except DeclarationError as error:
         tell({"note": "declaration-refused", "details": {"reason": str(error)}})
-        for _ in sys.stdin:
-            tell({"note": "failover-failed", "details": {"reason": "no declaration is in force"}})
+        reason = f"the declaration was refused: {error}"
+        for line in sys.stdin:
+            if json.loads(line).get("trigger"):
+                tell({"note": "failover-failed", "details": {"reason": reason}})
         return 0
     os.nice(_NICE)
     ask = Aws(access)
