@@ -114,14 +114,19 @@ class Task:
             self._put("RUNNING", "Failover running")
             self._carry_out(self._operations)
             self._put("SUCCEEDED", "Failover Complete")
-            self._note("failover-complete", routes=len(self._operations.routes),
-                       unchanged=len(self._operations.same))  # fmt: skip
+            self._complete()
         except Cancelled:
             # Left at RUNNING, the state would keep the peer waiting for twenty minutes.
             self._note("failover-cancelled")
             self._end("SUCCEEDED", "Failover state file was reset")
         except (PlanError, CallFailed) as error:
             self._failed(str(error))
+
+    def _complete(self) -> None:
+        done = self._operations
+        addresses = len(done.elastic) + len(done.secondary)
+        details = {"routes": len(done.routes), "addresses": addresses}
+        self._note("failover-complete", **details, unchanged=len(done.same))
 
     def _failed(self, reason: str) -> None:
         self._note("failover-failed", reason=reason)

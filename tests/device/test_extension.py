@@ -124,7 +124,7 @@ def test_the_published_order(cloud: Cloud, story: Story) -> None:
     assert operation["interface"] == "eni-b"
     assert story.notes("route-requested") == [{"table": "rtb-1", "destination": "10.99.0.0/24"}]
     assert {"route": ["rtb-1", "10.99.0.0/24", "", True]} in story
-    assert story.notes("failover-complete") == [{"routes": 1, "unchanged": 0}]
+    assert story.notes("failover-complete") == [{"routes": 1, "addresses": 0, "unchanged": 0}]
 
 
 def test_a_refused_call_is_made_again_and_every_refusal_is_told(cloud: Cloud, story: Story) -> None:
