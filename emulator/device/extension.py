@@ -121,6 +121,9 @@ class Task:
             self._end("SUCCEEDED", "Failover state file was reset")
         except (PlanError, CallFailed) as error:
             self._failed(str(error))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # An answer of another form than AWS's: the extension's own code throws there too.
+            self._failed(f"{type(error).__name__}: {error}")
 
     def _complete(self) -> None:
         done = self._operations

@@ -223,6 +223,18 @@ def test_a_state_object_that_is_not_json_is_no_traceback(cloud: Cloud, story: St
     assert told["reason"].startswith("the state object is not JSON")
 
 
+def test_an_answer_of_another_form_is_no_traceback(cloud: Cloud, story: Story) -> None:
+    cloud._answer = lambda call: (  # type: ignore[method-assign]
+        {"RouteTables": [{}]}
+        if call.action == "DescribeRouteTables"
+        else Cloud._answer(cloud, call)
+    )
+    task(cloud, story).run()
+    [told] = story.notes("failover-failed")
+    assert told["reason"].startswith("KeyError")
+    assert cloud.states[-1]["taskState"] == "FAILED"
+
+
 @pytest.mark.parametrize(
     ("action", "method"),
     [
