@@ -46,14 +46,18 @@ def test_the_declaration_made_for_a_scenario_is_one() -> None:
         assert hops.items == ("10.0.10.11", "10.0.20.11")
 
 
-def test_what_is_tagged_can_be_found() -> None:
-    made = scenario(label="mine", elastic_ips=[ELASTIC])
+@pytest.mark.parametrize("via", ["route", "elastic-ip", "secondary-ip"])
+def test_what_is_to_move_is_tagged_and_nothing_else(via: str) -> None:
+    made = scenario(label="mine", elastic_ips=[ELASTIC], failover_via=via)
     found = tags(made, world(made, "x"), DEVICES)
     assert found[BUCKET] == {"f5_cloud_failover_label": "mine"}
-    assert found["eni-bigip-b-int"]["f5_cloud_failover_nic_map"] == "internal"
     assert found["rtb-backend"]["f5_self_ips"] == "10.0.11.11,10.0.21.11"
-    pair = found["eipalloc-203-0-113-10"]["f5_cloud_failover_vips"]
-    assert pair == "10.0.10.101,10.0.20.101"
+    interface, elastic = found["eni-bigip-b-int"], found["eipalloc-203-0-113-10"]
+    assert interface["f5_cloud_failover_label"] == elastic["f5_cloud_failover_label"] == "mine"
+    paired = interface.get("f5_cloud_failover_nic_map")
+    assert paired == ("internal" if via == "secondary-ip" else None)
+    pair = elastic.get("f5_cloud_failover_vips")
+    assert pair == ("10.0.10.101,10.0.20.101" if via == "elastic-ip" else None)
 
 
 def test_the_provider_gets_the_world_the_lab_has() -> None:
