@@ -28,6 +28,7 @@ from emulator.choices import (
 from emulator.lab import scenario_file
 from emulator.lab.deployment import DEVICES, arp_cache_s, world
 from emulator.lab.scenario import Failover, How, Scenario
+from emulator.lab.services import aws_environment
 from emulator.terminal import (
     CANNOT,
     FAULT,
@@ -285,14 +286,15 @@ def shell(node: str, name: str) -> None:
     """A shell inside NODE: client, router, bigip-a, bigip-b, backend-1, backend-2, and api
     (cloud) or switch (onprem).
 
-    In the client, `ssh vip` and `telnet vip` go through the virtual server.
+    In the client, `ssh vip` and `telnet vip` go through the virtual server. `aws` and boto3
+    ask the lab's own cloud.
     """
     lab, namespace = _node(name, node)
     rc = lab.folder / "shellrc"
     rc.write_text(f"PS1='[{node}] \\w\\$ '\ncd /root 2>/dev/null\nunset PROMPT_COMMAND\n")
     shell_argv = ["bash", "--rcfile", str(rc), "-i"] if shutil.which("bash") else ["sh", "-i"]
     argv = command_in(namespace, shell_argv, etc=lab.folder / "etc")
-    os.execvp(argv[0], argv)
+    os.execvpe(argv[0], argv, aws_environment(lab.folder, os.environ))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -304,7 +306,7 @@ def exec(node: str, command: tuple[str, ...], name: str) -> None:
     lab, namespace = _node(name, node)
     argv = command_in(namespace, command, etc=lab.folder / "etc")
     sys.stdout.flush()
-    os.execvp(argv[0], argv)
+    os.execvpe(argv[0], argv, aws_environment(lab.folder, os.environ))
 
 
 @cli.command()

@@ -148,6 +148,25 @@ class ArpHeard:
     packet: Arp
 
 
+@dataclass(frozen=True, slots=True)
+class AddressAnswer:
+    """The cloud API's answer about an elastic or secondary address; `error` is empty when it
+    accepted. `target`: the interface, empty for a disassociation."""
+
+    action: str
+    address: str
+    target: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionNote:
+    """The failover extension's own account of a step."""
+
+    what: str
+    details: dict[str, object]
+
+
 Event = (
     PacketQueued
     | ClientAccepted
@@ -163,4 +182,6 @@ Event = (
     | PeerMessages
     | RouteAnswer
     | ArpHeard
+    | AddressAnswer
+    | ExtensionNote
 )

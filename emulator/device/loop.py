@@ -110,7 +110,7 @@ class Shell:
         self._heartbeat = HeartbeatSocket(
             config.ha_address, config.peer_ha_address, config.heartbeat_port
         )
-        self._cloud = CloudClient(config.api, config.routes) if config.api else None
+        self._cloud = CloudClient(config) if config.cloud_failover else None
         self._control = ControlServer(control, self._on_control)
         self._selector = selectors.DefaultSelector()
         self._watched: tuple[socket.socket, int] | None = None
@@ -137,6 +137,8 @@ class Shell:
                 self._dispatch(Tick())
             self._relays.sweep(self._now)
             self._drain()
+        if self._cloud:
+            self._cloud.close()
         self._journal.write("stopped", {})
 
     def stop(self) -> None:
@@ -153,7 +155,7 @@ class Shell:
         for arp in self._arp.values():
             self._selector.register(arp.socket, read, lambda _, arp=arp: self._on_arp(arp))
         if self._cloud:
-            self._selector.register(self._cloud.wake_fd, read, self._on_route_answer)
+            self._selector.register(self._cloud.fd, read, self._on_extension)
 
     # Descriptors to events.
 
@@ -214,11 +216,10 @@ class Shell:
         except ChannelLost as error:
             self._lost(str(error))
 
-    def _on_route_answer(self, _: int) -> None:
+    def _on_extension(self, _: int) -> None:
         assert self._cloud is not None
-        os.eventfd_read(self._cloud.wake_fd)
-        while not self._cloud.answers.empty():
-            self._dispatch(self._cloud.answers.get())
+        for event in self._cloud.events():
+            self._dispatch(event)
 
     def _on_control(self, request: dict[str, object]) -> dict[str, object]:
         if request.get("status"):
@@ -254,6 +255,7 @@ class Shell:
                 "seconds": round(lag.seconds, 3),
             },
             "reset_causes": device.traffic.reset_causes,
+            "cloud_failover": self._cloud.state if self._cloud else "none",
             "queue_drops": dropped(),
         }
 
@@ -312,7 +314,8 @@ class Shell:
             case SetMac(interface, mac):
                 self._kernel(lambda: set_mac(interface, mac), "set-mac", mac)
             case RequestRoutes():
-                self._request_routes()
+                if self._cloud:
+                    self._cloud.request_routes()
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
@@ -364,14 +367,6 @@ class Shell:
             effect()
         except (ChannelLost, OSError) as error:
             self._lost(str(error))
-
-    def _request_routes(self) -> None:
-        if self._cloud is None:
-            return
-        for route in self._device.config.routes:
-            details = {"table": route.table, "destination": str(route.destination)}
-            self._journal.write("route-requested", details)
-        self._cloud.request_routes()
 
     def _watch_channel(self) -> None:
         """Keep the selector on the channel's present connection, for what it waits for."""

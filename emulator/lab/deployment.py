@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from emulator.core import config as device
+from emulator.lab.control_plane import access, extra_routes, with_addresses
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
 from netns.onprem import FLOATING, KIND, MASQUERADE_MAC, onprem
-from netns.topology import API_PORT, ROUTER, NetworkInterface, World, cloud
+from netns.topology import ROUTER, NetworkInterface, World, cloud
 
 DEVICES = ("bigip-a", "bigip-b")
 BACKENDS = ("backend-1", "backend-2")
@@ -17,13 +18,11 @@ def world(scenario: Scenario, lab: str) -> World:
     """The world; a cloud's routes lead to bigip-a, which is first in the HA order."""
     if scenario.world == KIND:
         return onprem(lab)
-    return cloud(
-        lab,
-        {
-            (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
-            for route in scenario.cloud.routes
-        },
-    )
+    routes = extra_routes(scenario, DEVICES[0]) | {
+        (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
+        for route in scenario.cloud.routes
+    }
+    return with_addresses(scenario, cloud(lab, routes), *DEVICES)
 
 
 def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
@@ -62,12 +61,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 remirror=server.commit == "sync" if server.remirror is None else server.remirror,
             ),
         ),
-        routes=tuple(
-            device.Route(r.table, r.destination, f"eni-{node}-{r.interface}")
-            for r in scenario.cloud.routes
-            if r.move and not shared
-        ),
-        api=None if shared else Endpoint(built.interface("api", "eth0").address, API_PORT),
+        cloud_failover=None if shared else access(scenario, built, node, DEVICES),
         floating=_floating(scenario) if shared else (),
         gratuitous_arp=scenario.devices.gratuitous_arp,
         mac_masquerade=MASQUERADE_MAC if scenario.devices.mac_masquerade else "",

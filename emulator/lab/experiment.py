@@ -11,6 +11,7 @@ from pathlib import Path
 from emulator.kernel.nfqueue import dropped
 from emulator.lab.capture import Capture
 from emulator.lab.channelfaults import inject
+from emulator.lab.control_plane import expected_changes
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
@@ -22,6 +23,8 @@ from emulator.lab.wait import LabFault, wait_until
 from netns.execute import NamespaceError, call_in
 
 OPEN_S = 20.0
+API_CALLS = 10  # of a failover, one after the other
+WATCH_S = 8000.0  # beyond any deadline of a scenario
 MIN_LINES = 5  # exchanged by every session before anything is done to it
 
 Progress = Callable[[str], None]
@@ -66,7 +69,9 @@ class Experiment:
             self._look()
         else:
             self._progress("steady traffic")
-            self._steady_until_failover(failover.after_s)
+            since = time.monotonic()
+            self._lab.wait_control_plane()
+            self._steady_until_failover(failover.after_s, time.monotonic() - since)
             self._look()
             self._fail_over(failover.how)
         self._note("observation-ends")
@@ -108,11 +113,12 @@ class Experiment:
         details = fault.model_dump(exclude_none=True, exclude={"fault", "before_failover_s"})
         self._note("fault-injected", fault=fault.fault, where="mirror-channel", **details)
 
-    def _steady_until_failover(self, seconds: float) -> None:
-        """With the fault of the channel that is to come in between."""
+    def _steady_until_failover(self, seconds: float, waited_s: float) -> None:
+        """With the fault of the channel that is to come in between; `waited_s` of them are over,
+        which count where nothing else has to happen at a time of its own."""
         fault = self._scenario.mirror_channel
         if fault is None or fault.before_failover_s is None:
-            self._steady(seconds)
+            self._steady(max(0.0, seconds - waited_s))
             return
         self._steady(seconds - fault.before_failover_s)
         self._harm_channel(fault)
@@ -149,24 +155,37 @@ class Experiment:
     def _deadline_s(self, how: How) -> float:
         """How long to watch. It grows with the outage: a sender's next retransmission comes
         up to as long again after the path is back (RTO doubling, RFC 6298)."""
+        assert self._scenario.failover is not None
+        if self._scenario.failover.watch_s is not None:
+            return self._scenario.failover.watch_s
         devices, cloud = self._scenario.devices, self._scenario.cloud
         detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
         delays = [cloud.propagation_delay_s, *cloud.table_delay_s.values()]
         delay = max(delays) if self._scenario.world == "cloud" else 0.0
+        delay += API_CALLS * (cloud.api.authentication_s + cloud.api.queue_s)
         return 2 * (detection + delay) + 4 + self._scenario.observe_s
 
     def _watch(self, triggered: float, deadline_s: float) -> None:
-        """Until every session has ended or lives on with the new routes, or the deadline."""
+        """Until every session has ended or lives on with the new routes, or the deadline. A
+        control plane slower than its settings (a busy host) moves the deadline along: what is
+        seen must not depend on the host."""
+        began, enough_s = time.monotonic(), deadline_s
 
         def settled() -> bool:
+            nonlocal enough_s
             self._check()
             effective = self._routes_effective(triggered)
+            if effective is not None:
+                took = effective - triggered
+                enough_s = max(enough_s, 2 * took + 4 + self._scenario.observe_s)
+            if time.monotonic() > began + enough_s:
+                raise _Unsettled
             for news in self._sessions.settled(effective, self._scenario.observe_s):
                 self._progress(news)
             return self._sessions.all_settled
 
         with contextlib.suppress(_Unsettled):
-            _wait_settled(settled, deadline_s)
+            wait_until("the sessions to settle", settled, timeout_s=WATCH_S, interval_s=0.1)
 
     def _routes_effective(self, since: float) -> float | None:
         """When the last of the route changes the cloud accepted since then took effect; None
@@ -174,7 +193,7 @@ class Experiment:
         device announced its addresses; neighbours believe it at once."""
         if self._scenario.world == "onprem":
             return self._announced(since)
-        moving = sum(route.move for route in self._scenario.cloud.routes)
+        moving = expected_changes(self._scenario)
         accepted = effective = 0
         last = since
         for record in self._lab.fabric_log():
@@ -206,17 +225,6 @@ class Experiment:
 
 class _Unsettled(Exception):
     """The deadline came first. No fault: it is what STALLED means."""
-
-
-def _wait_settled(settled: Callable[[], bool], deadline_s: float) -> None:
-    deadline = time.monotonic() + deadline_s
-
-    def over() -> bool:
-        if time.monotonic() > deadline:
-            raise _Unsettled
-        return settled()
-
-    wait_until("the sessions to settle", over, timeout_s=deadline_s + 60, interval_s=0.1)
 
 
 def _count(state: dict[str, object], key: str) -> int:

@@ -24,6 +24,7 @@ from pathlib import Path
 from emulator.device import configfile
 from emulator.device.control import ControlError, ask
 from emulator.lab.applications import PORTS
+from emulator.lab.control_plane import fabric_config
 from emulator.lab.deployment import BACKENDS, DEVICES, arp_cache_s, device_config, world
 from emulator.lab.scenario import Scenario
 from emulator.lab.services import listening, start_services, write_etc, write_keys
@@ -36,6 +37,7 @@ from netns.worlds import plan
 ROOT = Path("/run/mirrorlab")
 _ID = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
 READY_S = 15.0
+API_READY_S = 120.0  # moto takes seconds to load, many times that on a busy host
 
 
 class LabExists(RuntimeError):
@@ -109,26 +111,27 @@ class Lab:
         self.wait_ready()
 
     def start_fabric(self) -> None:
-        """The provider's process, in the router's namespace."""
+        """The provider's processes: the fabric in the router's namespace, its API beside it."""
         config = self.folder / "fabric.json"
-        routes = [(t, str(d), target) for (t, d), target in self.world.routes.items()]
-        config.write_text(
-            json.dumps(
-                {
-                    "lab": self.id,
-                    "routes": routes,
-                    "propagation_delay_s": self.scenario.cloud.propagation_delay_s,
-                    "table_delay_s": self.scenario.cloud.table_delay_s,
-                }
-            )
-        )
-        argv: list[str | Path] = [
-            "-m",
-            "netns.cloud.server",
-            config,
-            self.evidence / "fabric.jsonl",
-        ]
-        self._python("fabric", ROUTER, argv)
+        config.write_text(json.dumps(fabric_config(self.scenario, self.world, DEVICES)))
+        log = self.evidence / "fabric.jsonl"
+        self._python("fabric", ROUTER, ["-m", "netns.cloud.server", config, log])
+        self._python("api", "api", ["-m", "netns.cloud.api", config])
+
+    def wait_control_plane(self, active: str = DEVICES[0]) -> None:
+        """Until the API answers, and the active device has nothing more to ask it for: a
+        device that dies in the middle of a failover keeps its peer waiting (`device.extension`).
+        On-premises there is none to wait for.
+        """
+        if self.scenario.world != "cloud":
+            return
+
+        def settled() -> bool:
+            self.check_processes()
+            ready = any(record["what"] == "api-ready" for record in self.fabric_log())
+            return ready and self.status(active).get("cloud_failover") != "running"
+
+        wait_until("the cloud's API", settled, timeout_s=API_READY_S)
 
     def start_device(self, node: str) -> None:
         """One BIG-IP's process, in its namespace and a PID namespace of its own."""

@@ -92,6 +92,7 @@ class KillTest:
                 inject(self._lab, MirrorChannel(fault="slow", bits_per_s=bits))
             namespace = self._lab.world.namespace(backend.node)
             server = call_in(namespace, lambda: BulkServer(str(backend.address)))
+            self._lab.wait_control_plane()
             for number in range(count):
                 active = DEVICES[number % 2]
                 self._round(number + 1, active, server)
@@ -201,6 +202,8 @@ class KillTest:
             )
 
         wait_until(f"{node} to stand by and the channel to be up", mirrors, timeout_s=30)
+        wait_until(f"{node} to stand by and the channel to be up", mirrors, timeout_s=20)
+        self._lab.wait_control_plane(DEVICES[1 - DEVICES.index(node)])
 
 
 def _came_back(

@@ -10,9 +10,10 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from emulator.lab.mirror_channel import MirrorChannel
+from emulator.lab.scenario_api import Api, ElasticIp
 from netns.onprem import addresses_in_use, segment_of
 
 Seconds = Annotated[float, Field(ge=0, le=3600)]
@@ -95,6 +96,21 @@ class Cloud(Model):
         default_factory=dict, description="the same for one route table, where it differs"
     )
     routes: tuple[Route, ...] = DEFAULT_ROUTES
+    extra_routes: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="alien /24 routes of rtb-client beside them that a failover moves as well"
+    )
+    failover_via: Literal["route", "elastic-ip", "secondary-ip"] = Field(
+        "route", description="what the failover extension moves"
+    )
+    elastic_ips: tuple[ElasticIp, ...] = ()
+    secondary_ips: tuple[IPv4Address, ...] = Field(
+        (), description="private addresses of bigip-a's ext beside its own, at first"
+    )
+    declaration: dict[str, JsonValue] | str | None = Field(
+        None, description="a Cloud Failover declaration, or its file; null: made to fit"
+    )
+    label: str = Field("mirrorlab", description="value of the tag f5_cloud_failover_label")
+    api: Api = Api()
 
 
 class Devices(Model):
@@ -141,6 +157,9 @@ class Failover(Model):
 
     how: How = How.FORCE_STANDBY
     after_s: Seconds = Field(2.0, description="seconds of steady traffic before it")
+    watch_s: Seconds | None = Field(
+        None, description="seconds to watch it at most; null: from the delays that are set"
+    )
 
 
 class Scenario(Model):

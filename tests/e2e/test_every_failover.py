@@ -7,13 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from emulator.lab.scenario import How
-from emulator.lab.scenario_file import find, load, names
-from tests.e2e.conftest import Finished, run_cli
+from emulator.lab.scenario_file import find, load
+from tests.e2e.conftest import Finished, run_cli, short
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 OTHER_HOWS = [
     (name, how.value)
-    for name in names()
+    for name in short()
     for how in How
     if (failover := load(find(name)).failover) is not None and failover.how is not how
 ]

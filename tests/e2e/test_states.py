@@ -88,6 +88,7 @@ class Pair:
             lambda: all(self.lab.status(d).get("mirror_channel") == "up" for d in DEVICES),
             timeout_s=PATIENCE_S,
         )
+        self.lab.wait_control_plane(DEVICES[self.active])
 
     def in_state(self, leg: str, state: str, client: socket.socket | None = None) -> None:
         """Waits until the active device's socket of that leg ("client" or "server") is in
@@ -130,6 +131,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     try:
         lab.create()
         lab.start()
+        lab.wait_control_plane()
         made = Pair(lab)
         with made.listener:
             yield made
