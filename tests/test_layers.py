@@ -24,8 +24,11 @@ PURE = (
     "emulator.lab.causes",
     "emulator.lab.deployment",
     "emulator.lab.explain",
+    "emulator.lab.fabric_settings",
+    "emulator.lab.fabricrules",
     "emulator.lab.facts",
     "emulator.lab.legs",
+    "emulator.lab.model",
     "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",
@@ -34,6 +37,8 @@ PURE = (
     "emulator.lab.tracing",
     "emulator.lab.verdict",
     "netns.cloud.fabric",
+    "netns.cloud.filters",
+    "netns.cloud.packets",
     "netns.plan",
     "netns.topology",
 )
@@ -52,7 +57,17 @@ PURE_LIBRARIES = {
 }
 EFFECTFUL_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__"}
 # Whose settings must never reach a verdict: the modules that judge may not see a scenario.
-JUDGES = ("tracing", "streams", "legs", "facts", "proxied", "explain", "causes", "verdict")
+JUDGES = (
+    "tracing",
+    "streams",
+    "legs",
+    "facts",
+    "proxied",
+    "fabricrules",
+    "explain",
+    "causes",
+    "verdict",
+)
 
 MODULES = sorted(p for top in ("emulator", "netns") for p in (ROOT / top).rglob("*.py"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulator.core import config as device
+from emulator.lab.fabric_settings import filters
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
 from netns.topology import API_PORT, World, cloud
@@ -67,3 +68,14 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         reject_unmatched=scenario.devices.reject_unmatched,
         rebuild_automap=scenario.devices.rebuild_automap,
     )
+
+
+def dataplane_config(scenario: Scenario, built: World) -> dict[str, object] | None:
+    """What the fabric's data plane is told; None where routes alone decide."""
+    cloud_ = scenario.cloud
+    names = {f"{i.node}:{i.name}": i.router_name for i in built.interfaces}
+    config: dict[str, object] = {
+        "lab": built.lab,
+        "filters": filters(cloud_.security_groups, cloud_.firewall, names),
+    }
+    return config if config["filters"] else None

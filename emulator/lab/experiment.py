@@ -18,6 +18,7 @@ from emulator.lab.scenario import How
 from emulator.lab.sessions import Sessions
 from emulator.lab.wait import LabFault, wait_until
 from netns.execute import NamespaceError, call_in
+from netns.topology import ROUTER
 
 OPEN_S = 20.0
 MIN_LINES = 5  # exchanged by every session before anything is done to it
@@ -88,7 +89,7 @@ class Experiment:
             return self._sessions.conversing(MIN_LINES)
 
         wait_until("every session to converse", conversing, timeout_s=OPEN_S)
-        if self._scenario.virtual_server.mirroring:
+        if self._scenario.virtual_server.mirroring and self._scenario.devices.await_mirror:
             flows = len(self._scenario.sessions)
             wait_until(
                 "the standby to hold every flow",
@@ -160,7 +161,7 @@ class Experiment:
         return last if effective >= moving else None
 
     def _count_drops(self) -> None:
-        for node in DEVICES:
+        for node in (*DEVICES, ROUTER):
             with contextlib.suppress(NamespaceError):
                 drops = call_in(self._lab.world.namespace(node), dropped)
                 if drops > self._drops.get(node, 0):

@@ -7,12 +7,14 @@ device's or the fabric's own words; without them the captures must suffice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from emulator.lab import fabricrules
 from emulator.lab.causes import CAUSES
+from emulator.lab.fabricrules import Finding
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
 from emulator.lab.proxied import mirror_lag, passed_on, stuck
-from emulator.lab.tracing import TAIL_NS, Sighting, Transmission, is_device
+from emulator.lab.tracing import ROUTER, TAIL_NS, Sighting, Transmission, is_device
 
 CAPTURE = "run.pcapng"
 NO_FLOW = "No flow found for ACK"
@@ -55,8 +57,7 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
         evidence.append(Evidence.of(trigger, what))
     evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
     evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
-    cause, text = _who_reset(connection, facts, origin, trigger)
-    return Cause(cause, text, tuple(evidence))
+    return _cause(_who_reset(connection, facts, origin, trigger), evidence)
 
 
 def explain_loss(connection: Connection, facts: Facts) -> Cause:
@@ -81,12 +82,11 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
-            cause, text = _where_lost(connection, facts, direction, ending)
             evidence = [
                 *_last_delivered(connection, before=ending.last.frame),
                 Evidence.of(ending.last, f"{ending.fate.value}: {_describe(ending.last)}"),
             ]
-            return Cause(cause, text, tuple(evidence))
+            return _cause(_where_lost(connection, facts, direction, ending), evidence)
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
 
 
@@ -113,64 +113,73 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
 
 def _who_reset(
     connection: Connection, facts: Facts, origin: Sighting, trigger: Sighting | None
-) -> tuple[str, str]:
+) -> Finding:
     node = origin.node
     if is_device(node):
         return _device_reset(connection, facts, origin, trigger)
+    if node == ROUTER:
+        return fabricrules.fabric_reset(facts, origin)
     server = connection.server
     if server is not None and node == server.node and trigger is not None:
         source = trigger.segment.source
         if source != server.remote:
-            return (
+            return Finding(
                 "snat-address-changed",
                 f"The server's connection is with {server.remote}. The new active device sent "
                 f"the same conversation on from {source}, where {node} has no connection, so "
                 f"{node} reset it.",
             )
-    return "unknown", f"{node} reset the connection; no rule explains why."
+    return Finding("unknown", f"{node} reset the connection; no rule explains why.")
 
 
 def _device_reset(
     connection: Connection, facts: Facts, origin: Sighting, trigger: Sighting | None
-) -> tuple[str, str]:
+) -> Finding:
     node = origin.node
     relayed = passed_on(connection, origin) if connection.proxied else None
     if relayed is not None:
-        cause, text = _who_reset(connection, facts, relayed.origin, _answered(connection, relayed))
-        return cause, f"{text} {node} reset the other side for it."
+        found = _who_reset(connection, facts, relayed.origin, _answered(connection, relayed))
+        return replace(found, text=f"{found.text} {node} reset the other side for it.")
     decision = facts.decision_on(trigger) if trigger else None
     why = str(decision["cause"]) if decision and "cause" in decision else ""
     said = f' ("{why}")' if why else ""
     if why not in ("", NO_FLOW):
-        return "unknown", f"{node} reset the connection{said}."
+        return Finding("unknown", f"{node} reset the connection{said}.")
     if _expired(facts, node, connection):
-        return "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
+        return Finding(
+            "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
+        )
     if node == connection.first_device:
         if trigger is not None and facts.served(node, trigger):
-            return "unknown", f"{node}, still the active device, reset the connection{said}."
-        return (
+            return Finding(
+                "unknown", f"{node}, still the active device, reset the connection{said}."
+            )
+        return Finding(
             "old-active-answered",
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
         )
     if not connection.carried_by(node):
-        return (
+        reason = fabricrules.unknown_flow(connection, facts, trigger) if trigger else None
+        if reason is not None:
+            return replace(reason, text=f"{reason.text} It reset the connection{said}.")
+        return Finding(
             "no-flow-reset",
             f"{node} became the active device, found no flow for the segment it received, "
             f"and reset the connection{said}.",
         )
-    return "unknown", f"{node} carried the connection, then reset it{said}."
+    return Finding("unknown", f"{node} carried the connection, then reset it{said}.")
 
 
 def _where_lost(
     connection: Connection, facts: Facts, direction: Direction, ending: Ending
-) -> tuple[str, str]:
+) -> Finding:
     segment, node = ending.last.segment, ending.node
     switched = connection.switch(Direction.TO_SERVER) is not None
     old = connection.first_device
     match ending.fate:
         case Fate.MISADDRESSED:
             if connection.server is not None and node == connection.server.node:
-                return (
+                return Finding(
                     "snat-address-changed",
                     f"Segments reach {node} from {segment.source} instead of "
                     f"{connection.server.remote}, which its connection is with.",
@@ -178,9 +187,12 @@ def _where_lost(
         case Fate.LINK | Fate.DEVICE if node == old and is_device(node):
             return _lost_at_old(connection, facts, direction, ending, switched)
         case Fate.DEVICE:
+            reason = fabricrules.unknown_flow(connection, facts, ending.last)
+            if reason is not None and not connection.carried_by(node):
+                return replace(reason, text=f"{reason.text} It dropped the segments in silence.")
             decision = facts.decision_on(ending.last)
             said = f" (journal: {decision['what']})" if decision else ""
-            return (
+            return Finding(
                 "no-flow-dropped",
                 f"{node} received the segments and neither passed them on nor answered{said}.",
             )
@@ -188,21 +200,30 @@ def _where_lost(
             return _lost_in_fabric(facts, ending)
         case _:
             pass
-    return "unknown", f"Segments were last seen at {ending.last.point}; no rule explains why."
+    return Finding(
+        "unknown", f"Segments were last seen at {ending.last.point}; no rule explains why."
+    )
 
 
 def _lost_at_old(
     connection: Connection, facts: Facts, direction: Direction, ending: Ending, switched: bool
-) -> tuple[str, str]:
+) -> Finding:
     """Segments for the device that had carried the connection, after it stopped to."""
     node, target = ending.node, ending.last.segment.destination.address
     if facts.served(node, ending.last):
-        return "unknown", f"{node} lost the segments, although it was the active device still."
+        return Finding(
+            "unknown", f"{node} lost the segments, although it was the active device still."
+        )
     moved = switched or connection.switch(Direction.TO_CLIENT) is not None
+    held = None if moved else fabricrules.pinned(facts, node, ending.last)
+    if held is not None:
+        return held
     if not moved and _fabric_moved_after(facts, ending.last):
-        return "unknown", f"{node} got the segments before the fabric moved, none came after."
+        return Finding(
+            "unknown", f"{node} got the segments before the fabric moved, none came after."
+        )
     if not moved:
-        return (
+        return Finding(
             "route-never-moved",
             f"Until the end the fabric delivered the connection's segments to {node}, which "
             "no longer served it; none went to the other device.",
@@ -210,13 +231,13 @@ def _lost_at_old(
     owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
     owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
     if switched and str(target) in owned:
-        return (
+        return Finding(
             "snat-address-changed",
             f"The client's segments moved to the other device, but the server answers to "
             f"{target}, an address of {node}'s own that cannot move with the traffic.",
         )
     way = "server's" if direction is Direction.TO_CLIENT else "client's"
-    return (
+    return Finding(
         "asymmetric-route",
         f"One direction moved to the other device; the {way} segments to {target} still go "
         f"to {node}.",
@@ -230,7 +251,9 @@ def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
     return any(m is not None and m.origin.frame > last.frame for m in moves)
 
 
-def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
+def _lost_in_fabric(facts: Facts, ending: Ending) -> Finding:
+    if (found := fabricrules.taken(facts, ending)) is not None:
+        return found
     point = ending.last.point.partition(":")[2]
     # The counter is that of the interface the segment came in by or was to leave by.
     target = str(ending.last.segment.destination.address)
@@ -241,12 +264,12 @@ def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
         kind, _, interface = str(record.get("counter", "")).partition("/")
         at_once = abs(float(str(record.get("time", 0))) - ending.last.time_s) < 1.0
         if at_once and kind in CAUSES and interface in places:
-            return (
+            return Finding(
                 kind,
                 f"The fabric received the segments by {point} and dropped them; its counter "
                 f"{record['counter']} rose at that moment.",
             )
-    return "unknown", f"The fabric received the segments by {point} and passed none on."
+    return Finding("unknown", f"The fabric received the segments by {point} and passed none on.")
 
 
 def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
@@ -264,6 +287,12 @@ def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
         ):
             found = arrival
     return found
+
+
+def _cause(found: Finding, evidence: list[Evidence]) -> Cause:
+    """With what else shows it, in the order of the frames."""
+    shown = [Evidence.of(sighting, text) for sighting, text in found.shown]
+    return Cause(found.cause, found.text, tuple(sorted(evidence + shown, key=lambda e: e.frame)))
 
 
 def _last_ending(connection: Connection, facts: Facts, direction: Direction) -> Ending | None:

@@ -165,6 +165,7 @@ class Facts:
     roles: list[RoleReport]
     cut_frames: int
     end_ns: int
+    transmissions: list[Transmission]  # all there were, those of no connection among them
 
     def served(self, device: str, sighting: Sighting) -> bool:
         """Whether, by the heartbeats, the device was still the active one at `sighting`: it
@@ -203,7 +204,10 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     ordered = sorted(records, key=_time)
     joiner = Joiner(ordered)
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
-    return Facts(connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns)
+    return Facts(
+        connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
+        trace.transmissions,
+    )  # fmt: skip
 
 
 def _time(record: Record) -> float:

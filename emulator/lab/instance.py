@@ -24,7 +24,13 @@ from pathlib import Path
 from emulator.device import configfile
 from emulator.device.control import ControlError, ask
 from emulator.lab.applications import PORTS
-from emulator.lab.deployment import BACKENDS, DEVICES, device_config, world
+from emulator.lab.deployment import (
+    BACKENDS,
+    DEVICES,
+    dataplane_config,
+    device_config,
+    world,
+)
 from emulator.lab.scenario import Scenario
 from emulator.lab.services import listening, start_services, write_etc, write_keys
 from emulator.lab.wait import LabFault, wait_until
@@ -97,6 +103,7 @@ class Lab:
     def start(self) -> None:
         """Start fabric, services and devices; returns when bigip-a is active and mirrors."""
         self.start_fabric()
+        self.start_dataplane()
         write_etc(self.world, self.scenario, self.folder)
         write_keys(self.folder)
         for node in DEVICES:
@@ -126,6 +133,20 @@ class Lab:
         ]
         self._python("fabric", ROUTER, argv)
 
+    def start_dataplane(self) -> None:
+        """What of the fabric routes cannot do, where the scenario has any of it."""
+        if (settings := dataplane_config(self.scenario, self.world)) is None:
+            return
+        config, log = self.folder / "dataplane.json", self.evidence / "dataplane.jsonl"
+        config.write_text(json.dumps(settings))
+        self._python("dataplane", ROUTER, ["-m", "netns.cloud.dataplane", config, log])
+
+        def started() -> bool:
+            self.check_processes()
+            return log.exists() and "dataplane-started" in log.read_text()
+
+        wait_until("the fabric's data plane", started, timeout_s=READY_S)
+
     def start_device(self, node: str) -> None:
         """One BIG-IP's process, in its namespace and a PID namespace of its own."""
         config = self.folder / f"{node}.json"
@@ -135,7 +156,7 @@ class Lab:
 
     def wait_ready(self) -> None:
         """Until the pair has found its roles and, where asked for, mirrors; raises LabFault."""
-        mirrors = self.scenario.virtual_server.mirroring
+        mirrors = self.scenario.virtual_server.mirroring and self.scenario.devices.await_mirror
 
         def ready() -> bool:
             self.check_processes()

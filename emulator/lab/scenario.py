@@ -10,10 +10,12 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Seconds = Annotated[float, Field(ge=0, le=3600)]
-Session = Literal["ssh", "telnet", "echo"]
+from emulator.lab.fabric_settings import Firewall, SecurityGroup, check_groups
+from emulator.lab.model import Model, Seconds
+
+Session = Literal["ssh", "telnet", "echo", "feed"]
 Backend = Literal["backend-1", "backend-2"]
 
 
@@ -24,12 +26,6 @@ class How(StrEnum):
     POWER_OFF = "power-off"
     PROCESS_CRASH = "process-crash"
     LINK_DOWN = "link-down"
-
-
-class Model(BaseModel):
-    """Unknown keys are errors: a mistyped cause must not silently have no effect."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class VirtualServer(Model):
@@ -84,6 +80,15 @@ class Cloud(Model):
         default_factory=dict, description="the same for one route table, where it differs"
     )
     routes: tuple[Route, ...] = DEFAULT_ROUTES
+    security_groups: dict[str, SecurityGroup] = Field(
+        default_factory=dict, description="by name; an interface in none of them passes everything"
+    )
+    firewall: Firewall | None = Field(None, description="null: none in the path")
+
+    @model_validator(mode="after")
+    def _one_group_each(self) -> Cloud:
+        check_groups(self.security_groups)
+        return self
 
 
 class Devices(Model):
@@ -96,6 +101,9 @@ class Devices(Model):
     ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
     rebuild_automap: bool = Field(
         True, description="a mirrored automap flow takes the new device's own self IP"
+    )
+    await_mirror: bool = Field(
+        True, description="begin once the standby mirrors; false: whether or not it does"
     )
 
 

@@ -1,12 +1,13 @@
 """Real servers in the backends, and what their programs find in /etc.
 
-OpenSSH's sshd, inetutils' telnetd behind inetd, and inetd's own echo. Names resolve from
+OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, and a feed. Names resolve from
 a hosts file only: a resolver that asked a name server would hang in a sealed world.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from emulator.lab.deployment import BACKENDS
@@ -81,6 +82,7 @@ def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
         commands = {
             "sshd": [SSHD, "-D", "-e", "-f", str(sshd)],
             "inetd": [INETD, "-d", f"-p{pid}", str(inetd)],
+            "feed": [sys.executable, "-m", "emulator.lab.feed", address],
         }
         for name, argv in commands.items():
             with (folder / f"{node}-{name}.log").open("ab") as log:

@@ -3,7 +3,8 @@
 `python -m emulator.lab.session KIND ADDRESS LOG ETC` connects with the real program
 (OpenSSH's ssh, inetutils' telnet, a plain socket for echo), has the far end echo
 (`cat`; in telnet typed into the shell), then writes numbered lines at a steady pace and
-compares every byte that comes back with what it wrote. LOG gets JSON lines:
+compares every byte that comes back with what it wrote. A feed is the other way round: the
+far end sends the lines, the client says nothing. LOG gets JSON lines:
 
     open                    the conversation has begun
     progress  sent, received    bytes so far, at most every 0.1 s
@@ -30,8 +31,8 @@ import pexpect
 
 from emulator.lab.applications import PORTS
 
-PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05}
-LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024}
+PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "feed": 0.1}
+LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "feed": 256}
 MAX_OUTSTANDING = 64 << 10
 _OPEN_TIMEOUT_S = 15
 
@@ -119,13 +120,22 @@ def open_telnet(address: str, etc: Path) -> Transport:
 
 def open_echo(address: str, etc: Path) -> Transport:
     """A plain TCP connection to the echo service; ends with the kernel's own word."""
-    connection = socket.create_connection((address, PORTS["echo"]), timeout=_OPEN_TIMEOUT_S)
+    return _open_plain(address, PORTS["echo"])
+
+
+def open_feed(address: str, etc: Path) -> Transport:
+    """The same to the feed."""
+    return _open_plain(address, PORTS["feed"])
+
+
+def _open_plain(address: str, port: int) -> Transport:
+    connection = socket.create_connection((address, port), timeout=_OPEN_TIMEOUT_S)
     connection.settimeout(None)
     fd = os.dup(connection.fileno())
     return Transport(fd, connection.detach(), lambda: "")
 
 
-_OPENERS = {"ssh": open_ssh, "telnet": open_telnet, "echo": open_echo}
+_OPENERS = {"ssh": open_ssh, "telnet": open_telnet, "echo": open_echo, "feed": open_feed}
 
 
 def line(index: int, size: int) -> bytes:
@@ -157,9 +167,7 @@ class Conversation:
             now = time.monotonic()
             if now >= next_line:
                 next_line = now + self._pace_s
-                if len(self._outstanding) < MAX_OUTSTANDING:
-                    self._say(line(self._index, self._size))
-                    self._index += 1
+                self._speak()
             if now >= next_report and reported != (self.sent, self.received):
                 next_report, reported = now + 0.1, (self.sent, self.received)
                 self._log("progress", sent=self.sent, received=self.received)
@@ -167,6 +175,11 @@ class Conversation:
             if select.select([self._transport.read_fd], [], [], wait)[0]:
                 self._check(self._transport.read())
             self._flush()
+
+    def _speak(self) -> None:
+        if len(self._outstanding) < MAX_OUTSTANDING:
+            self._say(line(self._index, self._size))
+            self._index += 1
 
     def _say(self, data: bytes) -> None:
         self._outstanding += data
@@ -193,6 +206,19 @@ class Conversation:
         self.received += len(data)
 
 
+class Listening(Conversation):
+    """Says nothing; checks the lines the far end sends by itself."""
+
+    def _speak(self) -> None:
+        return
+
+    def _check(self, data: bytes) -> None:
+        while len(self._outstanding) < len(data):
+            self._outstanding += line(self._index, self._size)
+            self._index += 1
+        super()._check(data)
+
+
 def main() -> int:
     """Exit 0 whatever the session's end: the log has it."""
     if len(sys.argv) != 5 or sys.argv[1] not in _OPENERS:
@@ -209,7 +235,8 @@ def main() -> int:
         try:
             transport = _OPENERS[kind](address, etc)
             log("open")
-            conversation = Conversation(transport, kind, log)
+            role = Listening if kind == "feed" else Conversation
+            conversation = role(transport, kind, log)
             conversation.run()
         except (Ended, OSError) as error:
             received = conversation.received if conversation else 0

@@ -142,5 +142,6 @@ def _settled(
     written_before = max(
         (sent for time, sent, _ in progress if time <= routes_effective), default=0
     )
-    echoes = [time for time, _, received in progress if received > written_before]
+    # A feed writes nothing: all it received after that moment counts.
+    echoes = [t for t, _, got in progress if t > routes_effective and got > written_before]
     return "lives on" if echoes and echoes[-1] - echoes[0] >= lived_s else ""

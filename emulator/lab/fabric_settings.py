@@ -1,0 +1,111 @@
+"""A scenario's settings for what stands in the fabric: security groups, firewalls. Pure values.
+
+Each translates itself into the plain data `netns.cloud.dataplane` reads; what the fabric then
+does with packets is decided there.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from emulator.lab.model import Model
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+LostState = Literal["loose", "strict"]
+Interface = Literal[
+    "client:eth0", "backend-1:eth0", "backend-2:eth0", "api:eth0",
+    "bigip-a:ext", "bigip-a:int", "bigip-a:ha", "bigip-b:ext", "bigip-b:int", "bigip-b:ha",
+]  # fmt: skip
+ANYWHERE = IPv4Network("0.0.0.0/0")
+
+
+class Rule(Model):
+    """What a security group allows."""
+
+    protocol: Literal["tcp", "udp", "icmp", "all"] = "all"
+    ports: tuple[Port, Port] = Field((0, 65535), description="first and last destination port")
+    cidr: IPv4Network = Field(ANYWHERE, description="from (ingress) or to (egress) this network")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Rule:
+        if self.ports[0] > self.ports[1]:
+            raise ValueError(f"ports {self.ports[0]} to {self.ports[1]}: none")
+        return self
+
+
+class SecurityGroup(Model):
+    """A stateful filter on each of the interfaces it is attached to."""
+
+    interfaces: tuple[Interface, ...] = Field(description="attached to, e.g. bigip-b:int")
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = (Rule(),)
+    tcp_established_timeout_s: Annotated[float, Field(ge=1, le=432000)] = Field(
+        432000, description="AWS allows 60 s and more; less is time compression"
+    )
+    lost_state: LostState = Field(
+        "strict",
+        description="a TCP segment in the middle of a connection the interface does not know: "
+        "loose takes it up where a rule allows it, strict drops it. AWS does not say which",
+    )
+
+
+class Firewall(Model):
+    """A stateful firewall of a third party in front of each device, one per zone: it passes
+    everything it has seen begin."""
+
+    side: Literal["ext", "int"] = "ext"
+    idle_timeout_s: Annotated[float, Field(ge=1, le=432000)] = Field(
+        350, description="AWS Network Firewall: TcpIdleTimeoutSeconds"
+    )
+    lost_state: LostState = "strict"
+
+
+def filters(
+    groups: dict[str, SecurityGroup], firewall: Firewall | None, names: dict[str, str]
+) -> list[dict[str, object]]:
+    """Every filter as data. `names`: interface ("bigip-b:int") -> its name on the router."""
+    found = [
+        {
+            "interface": names[interface],
+            "kind": "security-group",
+            "ingress": [_plain(rule) for rule in group.ingress],
+            "egress": [_plain(rule) for rule in group.egress],
+            "idle_timeout_s": group.tcp_established_timeout_s,
+            "lost_state": group.lost_state,
+        }
+        for group in groups.values()
+        for interface in group.interfaces
+    ]
+    if firewall is not None:
+        found += [
+            {
+                "interface": names[f"{device}:{firewall.side}"],
+                "kind": "firewall",
+                "ingress": [_plain(Rule())],
+                "egress": [_plain(Rule())],
+                "idle_timeout_s": firewall.idle_timeout_s,
+                "lost_state": firewall.lost_state,
+                "always_track": True,
+            }
+            for device in ("bigip-a", "bigip-b")
+        ]
+    return found
+
+
+def check_groups(groups: dict[str, SecurityGroup]) -> None:
+    """Raises ValueError when an interface is in two groups: AWS would unite them, we do not."""
+    seen: dict[str, str] = {}
+    for name, group in groups.items():
+        for interface in group.interfaces:
+            if interface in seen:
+                raise ValueError(
+                    f"security_groups: {interface} is in {seen[interface]} and in {name}"
+                )
+            seen[interface] = name
+
+
+def _plain(rule: Rule) -> dict[str, object]:
+    return {"protocol": rule.protocol, "network": str(rule.cidr), "ports": list(rule.ports)}

@@ -1,0 +1,119 @@
+"""What the fabric's own doings explain: each test is one made-up capture and its log."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulator.lab.facts import Record, gather
+from emulator.lab.tracing import trace
+from emulator.lab.verdict import Verdict, judge
+from emulator.wire.segment import ACK, SYN, Endpoint, Segment
+from emulator.wire.seqnum import SeqNum
+from tests.support.tape import Conversation
+
+HA = {"a": "10.0.12.11", "b": "10.0.22.11"}
+
+
+def verdict(talk: Conversation, *records: Record) -> Verdict:
+    return judge(gather(trace(talk.frames), records))[0]
+
+
+def found(talk: Conversation, *records: Record) -> tuple[str, str | None]:
+    judged = verdict(talk, *records)
+    return judged.outcome, judged.cause.id
+
+
+def opened() -> Conversation:
+    talk = Conversation()
+    talk.open("a")
+    talk.client("ls\n", "a")
+    talk.server("file\n", "a")
+    talk.acks("a")
+    return talk
+
+
+def mirror_syn(talk: Conversation, *, answered: bool) -> None:
+    """bigip-a tries to open the mirroring channel."""
+    near, far = Endpoint.of(f"{HA['a']}:33333"), Endpoint.of(f"{HA['b']}:1029")
+    syn = Segment(near, far, SeqNum(5), SeqNum(0), SYN)
+    talk._send(syn, [("bigip-a:ha", True), ("bigip-b:ha", False)][: 1 + answered], near, far)
+    if answered:
+        back = Segment(far, near, SeqNum(6), SeqNum(6), SYN | ACK)
+        talk._send(back, [("bigip-b:ha", True), ("bigip-a:ha", False)], far, near)
+
+
+def ends_at_b(talk: Conversation) -> Conversation:
+    talk.client("pwd\n", "b", until="bigip-b:ext")
+    talk.device_resets("b")
+    return talk
+
+
+def test_a_channel_that_never_came_up_is_why_the_new_device_knew_nothing() -> None:
+    talk = opened()
+    mirror_syn(talk, answered=False)
+    mirror_syn(talk, answered=False)
+    judged = verdict(ends_at_b(talk))
+    assert (judged.outcome, judged.cause.id) == ("RESET", "mirror-channel-down")
+    assert "2 SYNs to TCP port 1029 of 10.0.22.11" in judged.cause.text
+    assert any("SYN for the mirroring channel" in e.text for e in judged.cause.evidence)
+
+
+def test_a_channel_that_was_up_is_not_blamed() -> None:
+    talk = opened()
+    mirror_syn(talk, answered=False)
+    mirror_syn(talk, answered=True)
+    assert found(ends_at_b(talk)) == ("RESET", "no-flow-reset")
+
+
+def test_without_mirroring_nobody_tries_and_the_channel_is_not_blamed() -> None:
+    assert found(ends_at_b(opened())) == ("RESET", "no-flow-reset")
+
+
+def test_a_channel_that_is_tried_after_the_reset_only_is_not_blamed() -> None:
+    talk = ends_at_b(opened())
+    mirror_syn(talk, answered=False)
+    assert found(talk) == ("RESET", "no-flow-reset")
+
+
+def lost_in_fabric() -> tuple[Conversation, Record]:
+    """The server's data goes into the fabric and does not come out; and what the log says."""
+    talk = opened()
+    talk.client("pwd\n", "b")
+    for _ in range(3):
+        talk.wait(2)
+        talk.server("/root\n", "b", until="router:be1-eth0")
+    at = talk.frames[-1].time_ns / 1e9
+    sent = trace(talk.frames).transmissions[-1].segment
+    talk.wait(1)
+    talk.client("x", "b", until="client:eth0")
+    return talk, {
+        "time": at, "node": "fabric", "what": "dropped", "packets": 1,
+        "counter": "security-group-lost-state/b-int",
+        "source": str(sent.source), "seq": sent.seq.value, "ack": sent.ack.value,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", ["security-group-lost-state", "security-group-denied", "firewall-lost-state"]
+)
+def test_a_filter_is_named_by_the_logs_line_on_the_very_segment(kind: str) -> None:
+    talk, line = lost_in_fabric()
+    line = {**line, "counter": f"{kind}/b-int"}
+    judged = verdict(talk, line)
+    assert (judged.outcome, judged.cause.id) == ("STALLED", kind)
+    assert "bigip-b:int" in judged.cause.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seq": 1}, {"source": "10.0.31.100:99"}, {"time": 5.0}, {"counter": "other/b-int"}],
+)
+def test_a_line_on_another_segment_explains_nothing(change: Record) -> None:
+    talk, line = lost_in_fabric()
+    assert found(talk, {**line, **change}) == ("STALLED", "unknown")
+
+
+def test_without_the_log_a_filter_cannot_be_told_from_other_losses_in_the_fabric() -> None:
+    """Open: captures are taken at the fabric's edge, and every filter is inside."""
+    talk, _ = lost_in_fabric()
+    assert found(talk) == ("STALLED", "unknown")
