@@ -32,6 +32,7 @@ PURE = (
     "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",
+    "emulator.lab.scenario_api",
     "emulator.lab.story",
     "emulator.lab.streams",
     "emulator.lab.tracing",

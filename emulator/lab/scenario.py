@@ -10,10 +10,11 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from emulator.lab.fabric_settings import Firewall, SecurityGroup, check_groups
 from emulator.lab.model import Model, Seconds
+from emulator.lab.scenario_api import Api, ElasticIp
 
 Session = Literal["ssh", "telnet", "echo", "feed"]
 Backend = Literal["backend-1", "backend-2"]
@@ -80,6 +81,21 @@ class Cloud(Model):
         default_factory=dict, description="the same for one route table, where it differs"
     )
     routes: tuple[Route, ...] = DEFAULT_ROUTES
+    extra_routes: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="alien /24 routes of rtb-client beside them that a failover moves as well"
+    )
+    failover_via: Literal["route", "elastic-ip", "secondary-ip"] = Field(
+        "route", description="what the failover extension moves"
+    )
+    elastic_ips: tuple[ElasticIp, ...] = ()
+    secondary_ips: tuple[IPv4Address, ...] = Field(
+        (), description="private addresses of bigip-a's ext beside its own, at first"
+    )
+    declaration: dict[str, JsonValue] | str | None = Field(
+        None, description="a Cloud Failover declaration, or its file; null: made to fit"
+    )
+    label: str = Field("mirrorlab", description="value of the tag f5_cloud_failover_label")
+    api: Api = Api()
     security_groups: dict[str, SecurityGroup] = Field(
         default_factory=dict, description="by name; an interface in none of them passes everything"
     )
