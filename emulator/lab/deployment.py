@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address
+
 from emulator.core import config as device
 from emulator.lab.fabric_settings import filters
 from emulator.lab.scenario import Scenario
@@ -14,14 +17,34 @@ TRAFFIC_GROUP = "traffic-group-1"
 
 
 def world(scenario: Scenario, lab: str) -> World:
-    """The world, its routes towards bigip-a, which is first in the HA order."""
-    return cloud(
+    """The world, its routes and addresses towards bigip-a, which is first in the HA order."""
+    built = cloud(
         lab,
         {
             (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
             for route in scenario.cloud.routes
         },
     )
+    outer = [built.interface(node, "ext").id for node in DEVICES]
+    secondary = dict.fromkeys(scenario.cloud.secondary_ips, outer[0])
+    for elastic in scenario.cloud.elastic_ips:
+        secondary |= dict(zip(elastic.private, outer, strict=True))
+    elastic_ips = {e.public: (outer[0], e.private[0]) for e in scenario.cloud.elastic_ips}
+    return replace(built, elastic_ips=elastic_ips, secondary=secondary)
+
+
+def entry_address(scenario: Scenario) -> IPv4Address:
+    """What clients connect to: the elastic IP, where there is one."""
+    elastic = scenario.cloud.elastic_ips
+    return elastic[0].public if elastic else scenario.virtual_server.destination
+
+
+def destination_on(scenario: Scenario, node: str) -> IPv4Address:
+    """The virtual server's address on one device: behind an elastic IP each has its own."""
+    elastic = scenario.cloud.elastic_ips
+    if elastic:
+        return elastic[0].private[DEVICES.index(node)]
+    return scenario.virtual_server.destination
 
 
 def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
@@ -42,7 +65,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         virtual_servers=(
             device.VirtualServer(
                 name="vs_alien",
-                destination=Endpoint(server.destination, device.ANY_PORT),
+                destination=Endpoint(destination_on(scenario, node), device.ANY_PORT),
                 pool=tuple(
                     Endpoint(built.interface(member, "eth0").address, device.ANY_PORT)
                     for member in server.pool

@@ -156,7 +156,12 @@ class Scenario(Model):
         server = self.virtual_server
         if server.snat == "pool" and not server.snat_pool:
             raise ValueError("virtual_server.snat is pool, and snat_pool is empty")
-        if not self._routed("rtb-client", server.destination):
+        default = VirtualServer.model_fields["destination"].default
+        if self.cloud.elastic_ips and server.destination != default:
+            raise ValueError(
+                "virtual_server.destination: each device has its own, in cloud.elastic_ips"
+            )
+        if not self.cloud.elastic_ips and not self._routed("rtb-client", server.destination):
             raise ValueError(
                 f"virtual_server.destination {server.destination} is in no route of rtb-client"
             )

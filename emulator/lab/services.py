@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emulator.lab.deployment import BACKENDS
+from emulator.lab.deployment import BACKENDS, entry_address
 from emulator.lab.scenario import Scenario
 from netns.execute import spawn
 from netns.topology import World
@@ -31,7 +31,7 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     """hosts, nsswitch.conf, and an ssh_config with which `ssh vip` just works."""
     etc = folder / "etc"
     (etc / "ssh").mkdir(parents=True, exist_ok=True)
-    hosts = ["127.0.0.1 localhost", f"{scenario.virtual_server.destination} vip"]
+    hosts = ["127.0.0.1 localhost", f"{entry_address(scenario)} vip"]
     hosts += [f"{address} snat-pool" for address in scenario.virtual_server.snat_pool]
     for interface in world.interfaces:
         suffix = "" if interface.name == "eth0" else f"-{interface.name}"

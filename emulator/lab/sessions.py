@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emulator.lab.deployment import entry_address
 from emulator.lab.instance import Lab
 from emulator.lab.session import LINE_BYTES
 from netns.execute import spawn
@@ -50,7 +51,7 @@ class Sessions:
     def start(self) -> None:
         """One process per session."""
         lab = self._lab
-        address = str(lab.scenario.virtual_server.destination)
+        address = str(entry_address(lab.scenario))
         etc = lab.folder / "etc"
         for name, log in self._logs.items():
             argv: list[str | Path] = [sys.executable, "-m", "emulator.lab.session"]

@@ -117,3 +117,37 @@ def test_without_the_log_a_filter_cannot_be_told_from_other_losses_in_the_fabric
     """Open: captures are taken at the fabric's edge, and every filter is inside."""
     talk, _ = lost_in_fabric()
     assert found(talk) == ("STALLED", "unknown")
+
+
+def behind_elastic_ip(inner: str) -> Verdict:
+    """The client's address for the service stays; the device's own behind it may not."""
+    talk = Conversation()
+    talk.open("a", inner="10.0.10.100")
+    talk.client("ls\n", "a", inner="10.0.10.100")
+    talk.client("pwd\n", "b", until="bigip-b:ext", inner=inner)
+    talk.device_resets("b", inner=inner)
+    return verdict(talk)
+
+
+def test_another_destination_address_at_the_new_device_is_the_cause() -> None:
+    judged = behind_elastic_ip("10.0.20.100")
+    assert (judged.outcome, judged.cause.id) == ("RESET", "vip-address-changed")
+    assert "10.0.10.100:23" in judged.cause.text
+    assert "10.0.20.100:23" in judged.cause.text
+
+
+def test_the_same_destination_address_at_the_new_device_is_not() -> None:
+    judged = behind_elastic_ip("10.0.10.100")
+    assert (judged.outcome, judged.cause.id) == ("RESET", "no-flow-reset")
+
+
+def test_segments_for_another_address_that_are_swallowed_in_silence() -> None:
+    talk = Conversation()
+    talk.open("a", inner="10.0.10.100")
+    talk.client("pwd\n", "b", until="bigip-b:ext", inner="10.0.20.100")
+    for _ in range(2):
+        talk.wait(4)
+        talk.client("pwd\n", "b", until="bigip-b:ext", inner="10.0.20.100", again=True)
+    talk.wait(1)
+    talk.client("x", "b", until="client:eth0")
+    assert found(talk) == ("STALLED", "vip-address-changed")
