@@ -37,9 +37,11 @@ PURE = (
     "emulator.lab.streams",
     "emulator.lab.tracing",
     "emulator.lab.verdict",
+    "netns.cloud.balancer",
     "netns.cloud.fabric",
     "netns.cloud.filters",
     "netns.cloud.packets",
+    "netns.cloud.profiles",
     "netns.plan",
     "netns.topology",
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from enum import Enum
 from ipaddress import IPv4Address
 
 from emulator.core import config as device
+from emulator.lab.applications import PORTS
 from emulator.lab.fabric_settings import filters
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
@@ -13,6 +15,7 @@ from netns.topology import API_PORT, World, cloud
 
 DEVICES = ("bigip-a", "bigip-b")
 BACKENDS = ("backend-1", "backend-2")
+HEALTH_PORT = 8080
 TRAFFIC_GROUP = "traffic-group-1"
 
 
@@ -29,6 +32,8 @@ def world(scenario: Scenario, lab: str) -> World:
     secondary = dict.fromkeys(scenario.cloud.secondary_ips, outer[0])
     for elastic in scenario.cloud.elastic_ips:
         secondary |= dict(zip(elastic.private, outer, strict=True))
+    if scenario.cloud.load_balancer and scenario.cloud.load_balancer.translates:
+        secondary |= dict(zip(scenario.cloud.load_balancer.private, outer, strict=True))
     elastic_ips = {e.public: (outer[0], e.private[0]) for e in scenario.cloud.elastic_ips}
     return replace(built, elastic_ips=elastic_ips, secondary=secondary)
 
@@ -40,10 +45,13 @@ def entry_address(scenario: Scenario) -> IPv4Address:
 
 
 def destination_on(scenario: Scenario, node: str) -> IPv4Address:
-    """The virtual server's address on one device: behind an elastic IP each has its own."""
-    elastic = scenario.cloud.elastic_ips
+    """The virtual server's address on one device: behind an elastic IP, or a load balancer that
+    translates, each has its own."""
+    elastic, balancer = scenario.cloud.elastic_ips, scenario.cloud.load_balancer
     if elastic:
         return elastic[0].private[DEVICES.index(node)]
+    if balancer is not None and balancer.translates:
+        return balancer.private[DEVICES.index(node)]
     return scenario.virtual_server.destination
 
 
@@ -79,6 +87,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 type=device.ServerType(server.type),
                 commit=device.Commit(server.commit),
             ),
+            *_health(scenario, built, node),
         ),
         routes=tuple(
             device.Route(r.table, r.destination, f"eni-{node}-{r.interface}")
@@ -97,8 +106,49 @@ def dataplane_config(scenario: Scenario, built: World) -> dict[str, object] | No
     """What the fabric's data plane is told; None where routes alone decide."""
     cloud_ = scenario.cloud
     names = {f"{i.node}:{i.name}": i.router_name for i in built.interfaces}
-    config: dict[str, object] = {
-        "lab": built.lab,
-        "filters": filters(cloud_.security_groups, cloud_.firewall, names),
+    found = filters(cloud_.security_groups, cloud_.firewall, names)
+    if not found and cloud_.load_balancer is None:
+        return None
+    return {"filters": found, "balancer": _balancer_config(scenario, built)}
+
+
+def _balancer_config(scenario: Scenario, built: World) -> dict[str, object] | None:
+    balancer = scenario.cloud.load_balancer
+    if balancer is None:
+        return None
+    outer = [built.interface(node, "ext") for node in DEVICES]
+    policy = {
+        key: value.value if isinstance(value, Enum) else value
+        for key, value in asdict(balancer.policy).items()
     }
-    return config if config["filters"] else None
+    return {
+        "entry": built.interface("client", "eth0").router_name,
+        "frontend": str(entry_address(scenario)),
+        "targets": [
+            {
+                "name": i.node,
+                "interface": i.router_name,
+                "gateway": str(i.subnet.gateway),
+                "address": str(i.address),
+                "port": HEALTH_PORT,
+            }
+            for i in outer
+        ],
+        "private": list(map(str, balancer.private)) if balancer.translates else [],
+        "policy": policy,
+    }
+
+
+def _health(scenario: Scenario, built: World, node: str) -> tuple[device.VirtualServer, ...]:
+    """The virtual server that answers health probes, where there are any: on the device's own
+    outer address, and like every one of the traffic group served by the active device only."""
+    if scenario.cloud.load_balancer is None:
+        return ()
+    member = built.interface(scenario.virtual_server.pool[0], "eth0").address
+    return (
+        device.VirtualServer(
+            name="vs_health",
+            destination=Endpoint(built.interface(node, "ext").address, HEALTH_PORT),
+            pool=(Endpoint(member, PORTS["echo"]),),
+        ),
+    )

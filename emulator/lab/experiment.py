@@ -131,6 +131,8 @@ class Experiment:
         devices, cloud = self._scenario.devices, self._scenario.cloud
         detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
         delay = max([cloud.propagation_delay_s, *cloud.table_delay_s.values()])
+        if cloud.load_balancer is not None:
+            delay = max(delay, cloud.load_balancer.detection_s)
         return 2 * (detection + delay) + 4 + self._scenario.observe_s
 
     def _watch(self, triggered: float, deadline_s: float) -> None:

@@ -1,4 +1,4 @@
-"""A scenario's settings for what stands in the fabric: security groups, firewalls. Pure values.
+"""A scenario's settings for what stands in the fabric: filters, load balancers. Pure values.
 
 Each translates itself into the plain data `netns.cloud.dataplane` reads; what the fabric then
 does with packets is decided there.
@@ -6,12 +6,15 @@ does with packets is decided there.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from emulator.lab.model import Model
+from emulator.lab.model import Model, Seconds
+from netns.cloud.balancer import OnUnhealthy, Policy
+from netns.cloud.profiles import BALANCERS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 LostState = Literal["loose", "strict"]
@@ -61,6 +64,64 @@ class Firewall(Model):
         350, description="AWS Network Firewall: TcpIdleTimeoutSeconds"
     )
     lost_state: LostState = "strict"
+
+
+class LoadBalancer(Model):
+    """In front of the pair, on the client's side. What is not set is as published."""
+
+    type: Literal["nlb", "gwlb", "azure", "gcp"]
+    connection_termination: bool = Field(
+        True, description="nlb: target_health_state.unhealthy.connection_termination.enabled"
+    )
+    target_failover: Literal["no_rebalance", "rebalance"] = Field(
+        "no_rebalance", description="gwlb: target_failover.on_unhealthy"
+    )
+    persistence: Literal["DEFAULT_FOR_PROTOCOL", "NEVER_PERSIST", "ALWAYS_PERSIST"] = Field(
+        "DEFAULT_FOR_PROTOCOL",
+        description="gcp: connection persistence on unhealthy backends",
+    )
+    private: tuple[IPv4Address, IPv4Address] = Field(
+        (IPv4Address("10.0.10.100"), IPv4Address("10.0.20.100")),
+        description="nlb: the targets' addresses, on bigip-a and on bigip-b",
+    )
+    interval_s: Annotated[float, Field(ge=0.2, le=300)] | None = None
+    timeout_s: Annotated[float, Field(ge=0.1, le=120)] | None = None
+    healthy_threshold: Annotated[int, Field(ge=1, le=10)] | None = None
+    unhealthy_threshold: Annotated[int, Field(ge=1, le=10)] | None = None
+    idle_timeout_s: Annotated[float, Field(ge=1, le=6000)] | None = None
+    propagation_s: Seconds = Field(
+        0.0, description="from a target found unhealthy to what packets meet"
+    )
+
+    @property
+    def translates(self) -> bool:
+        """Whether each device has a destination address of its own behind it."""
+        return self.type == "nlb"
+
+    @property
+    def policy(self) -> Policy:
+        """What it does, as published, with the scenario's own figures."""
+        published = BALANCERS[self.type]
+        fates = {
+            "nlb": published.on_unhealthy if self.connection_termination else OnUnhealthy.KEEP,
+            "gwlb": OnUnhealthy.DIVERT if self.target_failover == "rebalance" else OnUnhealthy.KEEP,
+            "azure": published.on_unhealthy,
+            "gcp": OnUnhealthy.DIVERT if self.persistence == "NEVER_PERSIST" else OnUnhealthy.KEEP,
+        }
+        names = ("interval_s", "timeout_s", "healthy_threshold", "unhealthy_threshold")
+        own = {
+            name: value
+            for name in (*names, "idle_timeout_s", "propagation_s")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(published, on_unhealthy=fates[self.type], **own)
+
+    @property
+    def detection_s(self) -> float:
+        """How long it takes at most to see that the devices have changed roles."""
+        policy = self.policy
+        probes = max(policy.healthy_threshold, policy.unhealthy_threshold) + 1
+        return probes * policy.interval_s + policy.timeout_s + policy.propagation_s
 
 
 def filters(

@@ -179,12 +179,13 @@ def _accepts(transmission: Transmission, node: str | None) -> bool:
 
 def probes(facts: Facts) -> Iterator[Probe]:
     """Health probes: SYNs of the router's own to a device, and whether a SYN-ACK came back."""
+    # As the router received it: the device passes the probe on to a member, and its answer back.
     answers = {
-        (t.segment.destination, t.segment.source)
+        (t.last.segment.destination, t.last.segment.source)
         for t in facts.transmissions
         if t.segment.flags & (SYN | ACK | RST) == SYN | ACK
-        and is_device(t.origin.node)
         and t.last.node == ROUTER
+        and not t.last.outgoing
     }
     for transmission in facts.transmissions:
         origin, segment = transmission.origin, transmission.segment

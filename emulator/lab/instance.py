@@ -174,6 +174,20 @@ class Lab:
             )
 
         wait_until("bigip-a active and bigip-b standby", ready, timeout_s=READY_S)
+        balancer = self.scenario.cloud.load_balancer
+        if balancer is not None:
+            patience_s = READY_S + balancer.detection_s
+            wait_until("bigip-a healthy", self._sees_a_alone, timeout_s=patience_s)
+
+    def _sees_a_alone(self) -> bool:
+        """Whether the load balancer takes bigip-a, and no other, for healthy."""
+        self.check_processes()
+        states = {
+            r["target"]: r["state"]
+            for r in read_log(self.evidence / "dataplane.jsonl")
+            if r["what"] == "target-health"
+        }
+        return [t for t, state in states.items() if state == "healthy"] == [DEVICES[0]]
 
     def check_processes(self) -> None:
         """Raises LabFault when a process we started has ended by itself."""
@@ -205,9 +219,7 @@ class Lab:
 
     def fabric_log(self) -> list[dict[str, object]]:
         """What the provider has accepted and carried out so far."""
-        path = self.evidence / "fabric.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return read_log(self.evidence / "fabric.jsonl")
 
     def tmsh(self, node: str, line: str) -> str:
         """Raises ControlError."""
@@ -228,6 +240,12 @@ class Lab:
             process = spawn(self.world.namespace(node), argv, log=log)
         self._processes[name] = process
         (self.folder / f"{name}.pid").write_text(str(process.pid))
+
+
+def read_log(path: Path) -> list[dict[str, object]]:
+    """The whole lines of a log of JSON lines; one still being written is left out."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def down(lab: str) -> bool:

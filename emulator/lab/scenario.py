@@ -12,7 +12,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from emulator.lab.fabric_settings import Firewall, SecurityGroup, check_groups
+from emulator.lab.fabric_settings import (
+    Firewall,
+    LoadBalancer,
+    SecurityGroup,
+    check_groups,
+)
 from emulator.lab.model import Model, Seconds
 from emulator.lab.scenario_api import Api, ElasticIp
 
@@ -100,6 +105,9 @@ class Cloud(Model):
         default_factory=dict, description="by name; an interface in none of them passes everything"
     )
     firewall: Firewall | None = Field(None, description="null: none in the path")
+    load_balancer: LoadBalancer | None = Field(
+        None, description="in front of the pair, for virtual_server.destination; null: none"
+    )
 
     @model_validator(mode="after")
     def _one_group_each(self) -> Cloud:
@@ -181,6 +189,18 @@ class Scenario(Model):
                 "virtual_server.type standard needs snat automap or pool: its server-side "
                 "connection has to come from an address of the device's"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Scenario:
+        balanced = self.cloud.load_balancer is not None
+        if balanced and any(r.table == "rtb-client" and r.move for r in self.cloud.routes):
+            raise ValueError(
+                "cloud.load_balancer leads the client's side: no route of rtb-client may move "
+                "(move: false)"
+            )
+        if balanced and self.cloud.elastic_ips:
+            raise ValueError("cloud.load_balancer and cloud.elastic_ips exclude each other")
         return self
 
     def _routed(self, table: str, address: IPv4Address) -> bool:

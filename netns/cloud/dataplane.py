@@ -2,7 +2,8 @@
 
 `python -m netns.cloud.dataplane CONFIG LOG` runs in the router's namespace, only where a
 scenario has something for it to do. Every packet that crosses a filtered interface is queued
-here and judged by `cloud.filters`. The kernel's own connection tracking would not do: it
+here and judged by `cloud.filters`; what a load balancer is in front of goes through
+`cloud.spreader`. The kernel's own connection tracking would not do: it
 gives a packet one entry, and in a cloud a packet meets two tables, its sender's and its
 receiver's.
 
@@ -27,22 +28,13 @@ from typing import Any
 from netfilterqueue import Packet as Queued
 
 from netns.cloud.filters import Filter, LostState, Policy, Rule, Way
-from netns.cloud.packets import TCP, Packet, parse
+from netns.cloud.packets import Packet, parse
 from netns.cloud.queue import Queue
+from netns.cloud.spreader import Spreader, read
+from netns.cloud.writing import Log, describe
 
 FILTER_QUEUE = 20
 _POLL_S = 0.5
-
-
-class Log:
-    """JSON lines on the wall clock."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", buffering=1)
-
-    def write(self, what: str, **details: object) -> None:
-        line = {"time": round(time.time(), 6), "node": "fabric", "what": what, **details}
-        self._file.write(json.dumps(line) + "\n")
 
 
 class Filters:
@@ -87,17 +79,6 @@ class Filters:
                 if kind is not None:
                     return f"{kind}/{interface}"
         return None
-
-
-def describe(packet: Packet) -> dict[str, object]:
-    """The packet's addresses, as the log has them."""
-    found: dict[str, object] = {
-        "source": f"{packet.source}:{packet.source_port}",
-        "destination": f"{packet.destination}:{packet.destination_port}",
-    }
-    if packet.protocol == TCP:
-        found |= {"seq": packet.seq, "ack": packet.ack}
-    return found
 
 
 def read_filters(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Filter]]:
@@ -147,10 +128,17 @@ def main() -> int:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     filters = read_filters(config["filters"])
-    queue = Filters(filters, log).queue
-    install(Filters.rules(sorted(filters)))
+    queues = [Filters(filters, log).queue]
+    rules = Filters.rules(sorted(filters))
+    tick: Callable[[], float] = lambda: _POLL_S  # noqa: E731
+    if config["balancer"] is not None:
+        spreader = Spreader(*read(config["balancer"]), log)
+        queues.append(spreader.queue)
+        rules += spreader.rules()
+        tick = spreader.tick
+    install(rules)
     log.write("dataplane-started")
-    serve([queue], lambda: _POLL_S, lambda: bool(stop))
+    serve(queues, tick, lambda: bool(stop))
     return 0
 
 
