@@ -106,7 +106,7 @@ def dataplane_config(scenario: Scenario, built: World) -> dict[str, object] | No
     """What the fabric's data plane is told; None where routes alone decide."""
     cloud_ = scenario.cloud
     names = {f"{i.node}:{i.name}": i.router_name for i in built.interfaces}
-    found = filters(cloud_.security_groups, cloud_.firewall, names)
+    found = filters(cloud_.security_groups, cloud_.firewall, names, cloud_.provider)
     if not found and cloud_.load_balancer is None:
         return None
     return {"filters": found, "balancer": _balancer_config(scenario, built)}

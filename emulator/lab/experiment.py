@@ -64,7 +64,7 @@ class Experiment:
             self._progress("steady traffic")
             self._steady(failover.after_s)
             self._look()
-            self._fail_over(failover.how)
+            self._fail_over(failover.how, failover.back_after_s)
         self._note("observation-ends")
         self._count_drops()
         self._check()
@@ -116,13 +116,19 @@ class Experiment:
         self.mirror = MirrorState(_count(state, "mirrored_flows"), int(octets))
         self._count_drops()  # a device that dies takes its counters along
 
-    def _fail_over(self, how: How) -> None:
+    def _fail_over(self, how: How, back_after_s: float | None) -> None:
         if self._behind is not None:
             self._behind(self._lab)
         self._progress(f"failover: {how.value} of {DEVICES[0]}")
         triggered = time.time()
         self._note("failover-triggered", how=how.value, device=DEVICES[0])
         trigger(self._lab, DEVICES[0], how)
+        if back_after_s is not None:
+            wait_until("the other way round", _after(back_after_s), timeout_s=back_after_s + 10)
+            self._progress(f"and back: force-standby of {DEVICES[1]}")
+            triggered = time.time()
+            self._note("failed-back", how=How.FORCE_STANDBY.value, device=DEVICES[1])
+            trigger(self._lab, DEVICES[1], How.FORCE_STANDBY)
         self._watch(triggered, self._deadline_s(how))
 
     def _deadline_s(self, how: How) -> float:
@@ -188,6 +194,11 @@ def _wait_settled(settled: Callable[[], bool], deadline_s: float) -> None:
         return settled()
 
     wait_until("the sessions to settle", over, timeout_s=deadline_s + 60, interval_s=0.1)
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() >= deadline
 
 
 def _count(state: dict[str, object], key: str) -> int:

@@ -96,6 +96,13 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
     if switch is None:
         return Cause(None, "One device carried the connection from beginning to end.")
     device = switch.device or "the other device"
+    if not connection.carried_by(device):
+        return Cause(
+            None,
+            f"{connection.first_device} carried the connection from beginning to end. Segments "
+            f"that went to {device} meanwhile were sent again.",
+            (Evidence.of(switch.origin, f"first segment that goes to {device}, and no further"),),
+        )
     how = _how_known(connection, facts, device)
     same = ""
     if connection.server is not None:
@@ -197,7 +204,7 @@ def _where_lost(
                 f"{node} received the segments and neither passed them on nor answered{said}.",
             )
         case Fate.FABRIC:
-            return _lost_in_fabric(facts, ending)
+            return _lost_in_fabric(connection, facts, ending)
         case _:
             pass
     return Finding(
@@ -251,8 +258,8 @@ def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
     return any(m is not None and m.origin.frame > last.frame for m in moves)
 
 
-def _lost_in_fabric(facts: Facts, ending: Ending) -> Finding:
-    if (found := fabricrules.taken(facts, ending)) is not None:
+def _lost_in_fabric(connection: Connection, facts: Facts, ending: Ending) -> Finding:
+    if (found := fabricrules.taken(connection, facts, ending)) is not None:
         return found
     point = ending.last.point.partition(":")[2]
     # The counter is that of the interface the segment came in by or was to leave by.

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from emulator.lab.model import Model, Seconds
 from netns.cloud.balancer import OnUnhealthy, Policy
-from netns.cloud.profiles import BALANCERS
+from netns.cloud.profiles import BALANCERS, PROFILES
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 LostState = Literal["loose", "strict"]
@@ -22,6 +22,7 @@ Interface = Literal[
     "client:eth0", "backend-1:eth0", "backend-2:eth0", "api:eth0",
     "bigip-a:ext", "bigip-a:int", "bigip-a:ha", "bigip-b:ext", "bigip-b:int", "bigip-b:ha",
 ]  # fmt: skip
+LONGEST_IDLE_S = 432000.0  # AWS: the default of all but the newest instances
 ANYWHERE = IPv4Network("0.0.0.0/0")
 
 
@@ -45,8 +46,10 @@ class SecurityGroup(Model):
     interfaces: tuple[Interface, ...] = Field(description="attached to, e.g. bigip-b:int")
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = (Rule(),)
-    tcp_established_timeout_s: Annotated[float, Field(ge=1, le=432000)] = Field(
-        432000, description="AWS allows 60 s and more; less is time compression"
+    tcp_established_timeout_s: Annotated[float, Field(ge=1, le=432000)] | None = Field(
+        None,
+        description="null: as the provider publishes, else 432000; AWS allows 60 s and more, "
+        "less is time compression",
     )
     lost_state: LostState = Field(
         "strict",
@@ -125,16 +128,20 @@ class LoadBalancer(Model):
 
 
 def filters(
-    groups: dict[str, SecurityGroup], firewall: Firewall | None, names: dict[str, str]
+    groups: dict[str, SecurityGroup],
+    firewall: Firewall | None,
+    names: dict[str, str],
+    provider: str | None,
 ) -> list[dict[str, object]]:
     """Every filter as data. `names`: interface ("bigip-b:int") -> its name on the router."""
+    idle_s = PROFILES[provider].filter_idle_s.value if provider else LONGEST_IDLE_S
     found = [
         {
             "interface": names[interface],
             "kind": "security-group",
             "ingress": [_plain(rule) for rule in group.ingress],
             "egress": [_plain(rule) for rule in group.egress],
-            "idle_timeout_s": group.tcp_established_timeout_s,
+            "idle_timeout_s": group.tcp_established_timeout_s or idle_s,
             "lost_state": group.lost_state,
         }
         for group in groups.values()

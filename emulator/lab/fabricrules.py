@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from emulator.lab.causes import CAUSES
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Record
@@ -37,14 +38,36 @@ class Probe:
     answered: bool
 
 
-def taken(facts: Facts, ending: Ending) -> Finding | None:
+def taken(connection: Connection, facts: Facts, ending: Ending) -> Finding | None:
     """What the fabric's log says of the very segment that did not come out of it."""
     last = ending.last
     for record in facts.records_of("dropped"):
         kind, _, interface = str(record.get("counter", "")).partition("/")
         if kind in CAUSES and _is_about(record, last):
-            return Finding(kind, _taken_text(facts, kind, interface, record))
+            why = _why_unknown(connection, facts, interface, last)
+            return Finding(kind, _taken_text(facts, kind, interface, record, why))
     return None
+
+
+def _why_unknown(connection: Connection, facts: Facts, interface: str, last: Sighting) -> str:
+    """What the captures say about why a filter at `interface` did not know the connection."""
+    point = f"{ROUTER}:{interface}"
+    before = [
+        sighting
+        for transmission, _ in connection.transmissions
+        for sighting in transmission.sightings
+        if sighting.point == point and sighting.frame < last.frame
+    ]
+    if not before:
+        return "which began by another interface"
+    gap = max(
+        (
+            b.origin.time_s - a.origin.time_s
+            for (a, _), (b, _) in pairwise(connection.transmissions)
+        ),
+        default=0.0,
+    )
+    return f"which passed there before and was silent for up to {gap:.1f} s since"
 
 
 def unknown_flow(connection: Connection, facts: Facts, arrival: Sighting) -> Finding | None:
@@ -94,7 +117,7 @@ def _is_about(record: Record, sighting: Sighting, *, answered: bool = False) -> 
     )  # fmt: skip
 
 
-def _taken_text(facts: Facts, kind: str, interface: str, record: Record) -> str:
+def _taken_text(facts: Facts, kind: str, interface: str, record: Record, why: str) -> str:
     point = facts.points.get(f"{ROUTER}:{interface}")
     where = point.peer if point else interface
     counted = f"(counter {record.get('counter')} rose for this very segment)"
@@ -103,14 +126,13 @@ def _taken_text(facts: Facts, kind: str, interface: str, record: Record) -> str:
             return f"No rule of the security group of {where} allows the segments {counted}."
         case "security-group-lost-state":
             return (
-                f"The security group of {where} has no entry for the connection, which began "
-                f"by another interface or had been idle too long, and drops segments in the "
-                f"middle of it {counted}."
+                f"The security group of {where} has no entry for the connection, {why}, and "
+                f"drops segments in the middle of it {counted}."
             )
         case "firewall-lost-state":
             return (
-                f"The firewall in front of {where} has not seen the connection begin, or has "
-                f"forgotten it, and drops its segments {counted}."
+                f"The firewall in front of {where} does not know the connection, {why}, and "
+                f"drops its segments {counted}."
             )
         case _:
             return f"The fabric dropped the segments {counted}."

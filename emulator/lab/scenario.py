@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -20,8 +20,9 @@ from emulator.lab.fabric_settings import (
 )
 from emulator.lab.model import Model, Seconds
 from emulator.lab.scenario_api import Api, ElasticIp
+from netns.cloud.profiles import PROFILES
 
-Session = Literal["ssh", "telnet", "echo", "feed"]
+Session = Literal["ssh", "telnet", "echo", "feed", "pausing"]
 Backend = Literal["backend-1", "backend-2"]
 
 
@@ -79,6 +80,11 @@ DEFAULT_ROUTES = (
 class Cloud(Model):
     """The provider's side."""
 
+    provider: Literal["aws", "azure", "gcp"] | None = Field(
+        None,
+        description="whose published times are the defaults of propagation_delay_s and of the "
+        "security groups' time-outs (netns/cloud/profiles.py); null: the lab's own",
+    )
     propagation_delay_s: Seconds = Field(
         4.0, description="from a route change accepted to effective"
     )
@@ -109,6 +115,15 @@ class Cloud(Model):
         None, description="in front of the pair, for virtual_server.destination; null: none"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, data: Any) -> Any:
+        """What is not set is the provider's."""
+        provider = data.get("provider") if isinstance(data, dict) else None
+        if isinstance(provider, str) and provider in PROFILES:
+            return {"propagation_delay_s": PROFILES[provider].failover_s.value, **data}
+        return data
+
     @model_validator(mode="after")
     def _one_group_each(self) -> Cloud:
         check_groups(self.security_groups)
@@ -136,6 +151,9 @@ class Failover(Model):
 
     how: How = How.FORCE_STANDBY
     after_s: Seconds = Field(2.0, description="seconds of steady traffic before it")
+    back_after_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        None, description="so much later the other device is told to stand by: flapping"
+    )
 
 
 class Scenario(Model):

@@ -1,7 +1,8 @@
 """Real servers in the backends, and what their programs find in /etc.
 
-OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, and a feed. Names resolve from
-a hosts file only: a resolver that asked a name server would hang in a sealed world.
+OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, and two of ours. Names
+resolve from a hosts file only: a resolver that asked a name server would hang in a sealed
+world.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
         commands = {
             "sshd": [SSHD, "-D", "-e", "-f", str(sshd)],
             "inetd": [INETD, "-d", f"-p{pid}", str(inetd)],
-            "feed": [sys.executable, "-m", "emulator.lab.feed", address],
+            "ownservers": [sys.executable, "-m", "emulator.lab.ownservers", address],
         }
         for name, argv in commands.items():
             with (folder / f"{node}-{name}.log").open("ab") as log:

@@ -4,7 +4,8 @@
 (OpenSSH's ssh, inetutils' telnet, a plain socket for echo), has the far end echo
 (`cat`; in telnet typed into the shell), then writes numbered lines at a steady pace and
 compares every byte that comes back with what it wrote. A feed is the other way round: the
-far end sends the lines, the client says nothing. LOG gets JSON lines:
+far end sends the lines, the client says nothing. A pausing session is an echo that is silent
+for PAUSE_S after TALK_S, and so on. LOG gets JSON lines:
 
     open                    the conversation has begun
     progress  sent, received    bytes so far, at most every 0.1 s
@@ -26,13 +27,15 @@ import time
 import tty
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pexpect
 
 from emulator.lab.applications import PORTS
 
-PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "feed": 0.1}
-LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "feed": 256}
+PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "feed": 0.1, "pausing": 0.1}
+LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "feed": 256, "pausing": 64}
+TALK_S, PAUSE_S = 5.0, 8.0
 MAX_OUTSTANDING = 64 << 10
 _OPEN_TIMEOUT_S = 15
 
@@ -128,6 +131,11 @@ def open_feed(address: str, etc: Path) -> Transport:
     return _open_plain(address, PORTS["feed"])
 
 
+def open_pausing(address: str, etc: Path) -> Transport:
+    """The same to the other echo."""
+    return _open_plain(address, PORTS["pausing"])
+
+
 def _open_plain(address: str, port: int) -> Transport:
     connection = socket.create_connection((address, port), timeout=_OPEN_TIMEOUT_S)
     connection.settimeout(None)
@@ -135,7 +143,13 @@ def _open_plain(address: str, port: int) -> Transport:
     return Transport(fd, connection.detach(), lambda: "")
 
 
-_OPENERS = {"ssh": open_ssh, "telnet": open_telnet, "echo": open_echo, "feed": open_feed}
+_OPENERS = {
+    "ssh": open_ssh,
+    "telnet": open_telnet,
+    "echo": open_echo,
+    "feed": open_feed,
+    "pausing": open_pausing,
+}
 
 
 def line(index: int, size: int) -> bytes:
@@ -219,6 +233,21 @@ class Listening(Conversation):
         super()._check(data)
 
 
+class Pausing(Conversation):
+    """Talks for a while, then says nothing for a while."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._began = time.monotonic()
+
+    def _speak(self) -> None:
+        if (time.monotonic() - self._began) % (TALK_S + PAUSE_S) < TALK_S:
+            super()._speak()
+
+
+_ROLES: dict[str, type[Conversation]] = {"feed": Listening, "pausing": Pausing}
+
+
 def main() -> int:
     """Exit 0 whatever the session's end: the log has it."""
     if len(sys.argv) != 5 or sys.argv[1] not in _OPENERS:
@@ -235,8 +264,7 @@ def main() -> int:
         try:
             transport = _OPENERS[kind](address, etc)
             log("open")
-            role = Listening if kind == "feed" else Conversation
-            conversation = role(transport, kind, log)
+            conversation = _ROLES.get(kind, Conversation)(transport, kind, log)
             conversation.run()
         except (Ended, OSError) as error:
             received = conversation.received if conversation else 0

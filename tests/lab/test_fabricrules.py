@@ -7,9 +7,9 @@ import pytest
 from emulator.lab.facts import Record, gather
 from emulator.lab.tracing import trace
 from emulator.lab.verdict import Verdict, judge
-from emulator.wire.segment import ACK, SYN, Endpoint, Segment
+from emulator.wire.segment import ACK, RST, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
-from tests.support.tape import Conversation
+from tests.support.tape import CLIENT, VIP, Conversation
 
 HA = {"a": "10.0.12.11", "b": "10.0.22.11"}
 
@@ -151,3 +151,53 @@ def test_segments_for_another_address_that_are_swallowed_in_silence() -> None:
     talk.wait(1)
     talk.client("x", "b", until="client:eth0")
     assert found(talk) == ("STALLED", "vip-address-changed")
+
+
+def probed(talk: Conversation, device: str, *, answered: bool) -> None:
+    """A health probe of a device's outer address, from its gateway."""
+    subnet = {"a": "10.0.10", "b": "10.0.20"}[device]
+    near, far = Endpoint.of(f"{subnet}.1:{5000 + talk._ident}"), Endpoint.of(f"{subnet}.11:8080")
+    way = [(f"router:{device}-ext", True), (f"bigip-{device}:ext", False)]
+    talk._send(Segment(near, far, SeqNum(5), SeqNum(0), SYN), way, near, far)
+    if answered:
+        back = Segment(far, near, SeqNum(6), SeqNum(6), SYN | ACK)
+        way = [(f"bigip-{device}:ext", True), (f"router:{device}-ext", False)]
+        talk._send(back, way, far, near)
+    talk.wait(0.1)
+
+
+def goes_on_to_a(talk: Conversation, *, a: bool, b: bool) -> Conversation:
+    """After the failover the client's segments still go to bigip-a; probes say how both are."""
+    for _ in range(3):
+        talk.wait(2)
+        probed(talk, "a", answered=a)
+        probed(talk, "b", answered=b)
+        talk.client("pwd\n", "a", until="router:a-ext")
+    talk.wait(1)
+    talk.client("x", "a", until="client:eth0")
+    return talk
+
+
+def test_a_load_balancer_that_keeps_to_a_target_it_knows_to_be_dead() -> None:
+    judged = verdict(goes_on_to_a(opened(), a=False, b=True))
+    assert (judged.outcome, judged.cause.id) == ("STALLED", "load-balancer-pinned")
+    shown = {e.text for e in judged.cause.evidence}
+    assert {"health probe of bigip-a: failed", "health probe of bigip-b: answered"} <= shown
+
+
+@pytest.mark.parametrize(("a", "b"), [(True, True), (False, False), (True, False)])
+def test_a_load_balancer_that_does_not_know_better_is_not_blamed(a: bool, b: bool) -> None:
+    assert found(goes_on_to_a(opened(), a=a, b=b)) == ("STALLED", "route-never-moved")
+
+
+def test_a_reset_that_begins_in_the_fabric_is_a_load_balancers() -> None:
+    talk = opened()
+    talk.client("pwd\n", "a", until="router:client-eth0")
+    reset = Segment(VIP, CLIENT, talk.server_next, SeqNum(0), RST)
+    talk._send(reset, [("router:client-eth0", True), ("client:eth0", False)], VIP, CLIENT)
+    line: Record = {
+        "time": talk.now / 1e9, "node": "fabric", "what": "load-balancer-reset",
+        "source": str(CLIENT), "reason": "bigip-a is unhealthy",
+    }  # fmt: skip
+    assert found(talk) == ("RESET", "load-balancer-reset")
+    assert "bigip-a is unhealthy" in verdict(talk, line).cause.text
