@@ -22,6 +22,7 @@ from emulator import __version__
 from emulator.lab import scenario_file
 from emulator.lab.deployment import DEVICES, world
 from emulator.lab.scenario import Failover, How, Scenario
+from emulator.lab.services import aws_environment
 from emulator.terminal import (
     CANNOT,
     FAULT,
@@ -295,14 +296,15 @@ def _node(name: str, node: str) -> tuple[Any, str]:
 def shell(node: str, name: str) -> None:
     """A shell inside NODE: client, router, bigip-a, bigip-b, backend-1, backend-2, api.
 
-    In the client, `ssh vip` and `telnet vip` go through the virtual server.
+    In the client, `ssh vip` and `telnet vip` go through the virtual server. `aws` and boto3
+    ask the lab's own cloud.
     """
     lab, namespace = _node(name, node)
     rc = lab.folder / "shellrc"
     rc.write_text(f"PS1='[{node}] \\w\\$ '\ncd /root 2>/dev/null\nunset PROMPT_COMMAND\n")
     shell_argv = ["bash", "--rcfile", str(rc), "-i"] if shutil.which("bash") else ["sh", "-i"]
     argv = command_in(namespace, shell_argv, etc=lab.folder / "etc")
-    os.execvp(argv[0], argv)
+    os.execvpe(argv[0], argv, aws_environment(lab.folder, os.environ))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -314,7 +316,7 @@ def exec(node: str, command: tuple[str, ...], name: str) -> None:
     lab, namespace = _node(name, node)
     argv = command_in(namespace, command, etc=lab.folder / "etc")
     sys.stdout.flush()
-    os.execvp(argv[0], argv)
+    os.execvpe(argv[0], argv, aws_environment(lab.folder, os.environ))
 
 
 @cli.command()

@@ -22,6 +22,7 @@ PURE = (
     "emulator.device.tmsh",
     "emulator.lab.applications",
     "emulator.lab.causes",
+    "emulator.lab.control_plane",
     "emulator.lab.deployment",
     "emulator.lab.explain",
     "emulator.lab.fabric_settings",
@@ -42,6 +43,7 @@ PURE = (
     "netns.cloud.filters",
     "netns.cloud.packets",
     "netns.cloud.profiles",
+    "netns.cloud.throttle",
     "netns.plan",
     "netns.topology",
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 from emulator.wire.segment import Endpoint
 
@@ -74,12 +75,20 @@ class SelfIp:
 
 
 @dataclass(frozen=True)
-class Route:
-    """A cloud route the active device of the traffic group points at itself."""
+class CloudFailover:
+    """The failover extension: what it may ask the cloud with, and its declaration, as JSON.
 
-    table: str
-    destination: IPv4Network
-    network_interface: str
+    `instance`: the device's own instance id; `retry_s`: the wait before a failed call is
+    made again.
+    """
+
+    api: Endpoint
+    region: str
+    access_key: str
+    secret_key: str
+    instance: str
+    declaration: dict[str, Any]
+    retry_s: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,7 @@ class Config:
     peer_ha_address: IPv4Address
     self_ips: tuple[SelfIp, ...]
     virtual_servers: tuple[VirtualServer, ...]
-    routes: tuple[Route, ...] = ()
-    api: Endpoint | None = None
+    cloud_failover: CloudFailover | None = None
     mirror_port: int = 1029
     heartbeat_port: int = 1026
     failover_timeout_s: float = 3.0

@@ -18,10 +18,12 @@ from emulator.core.commands import (
 )
 from emulator.core.config import Config
 from emulator.core.events import (
+    AddressAnswer,
     ChannelDown,
     ChannelUp,
     ClientAccepted,
     Event,
+    ExtensionNote,
     HeartbeatHeard,
     OperatorStandby,
     PacketQueued,
@@ -68,7 +70,7 @@ class Device:
         """Whether the traffic group is active here; only then may the fast path forward."""
         return self.failover.role is Role.ACTIVE
 
-    def handle(self, event: Event, now: float) -> list[Command]:
+    def handle(self, event: Event, now: float) -> list[Command]:  # noqa: C901 - one row per event
         """Decide; every event has a rule here."""
         match event:
             case PacketQueued() if self.active:
@@ -94,6 +96,12 @@ class Device:
                 what = "route-refused" if error else what
                 details = {"table": table, "destination": destination, "error": error}
                 return [Note(what, {k: v for k, v in details.items() if v})]
+            case AddressAnswer(action, address, target, error):
+                what = "address-refused" if error else "address-accepted"
+                details = {"action": action, "address": address, "target": target, "error": error}
+                return [Note(what, {k: v for k, v in details.items() if v})]
+            case ExtensionNote(what, about):
+                return [Note(what, about)]
         raise AssertionError(f"unexpected event: {event!r}")
 
     def next_timer(self) -> float:

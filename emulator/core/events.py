@@ -104,6 +104,25 @@ class RouteAnswer:
     changed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class AddressAnswer:
+    """The cloud API's answer about an elastic or secondary address; `error` is empty when it
+    accepted. `target`: the interface, empty for a disassociation."""
+
+    action: str
+    address: str
+    target: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionNote:
+    """The failover extension's own account of a step."""
+
+    what: str
+    details: dict[str, object]
+
+
 Event = (
     PacketQueued
     | ClientAccepted
@@ -117,4 +136,6 @@ Event = (
     | ChannelDown
     | PeerMessages
     | RouteAnswer
+    | AddressAnswer
+    | ExtensionNote
 )

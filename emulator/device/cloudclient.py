@@ -1,114 +1,88 @@
-"""Asks the cloud to point the traffic group's routes at this device.
-
-First DescribeRouteTables, then ReplaceRoute for each route that does not lead here yet, all
-in parallel, a failed one again every 5 s, at most 50 times: the failover extension's own
-way (f5-cloud-failover-extension 2.5.0, `util.retrier`). Requests run in threads, because
-the device must go on deciding packets meanwhile; answers come back through `answers` and a
-wake-up descriptor.
-"""
+"""The device's end of its failover extension (`device.extension`, a process beside it)."""
 
 from __future__ import annotations
 
-import http.client
+import json
 import os
-import queue
-import threading
-import urllib.parse
-from xml.etree import ElementTree
+import subprocess
+import sys
+from typing import Any
 
-from emulator.core.config import Route
-from emulator.core.events import RouteAnswer
-from emulator.wire.segment import Endpoint
+from emulator.core.config import Config
+from emulator.core.events import AddressAnswer, Event, ExtensionNote, RouteAnswer
+from emulator.device import configfile
 
-RETRY_S = 5.0
-ATTEMPTS = 50
-_TIMEOUT_S = 10.0
+
+class ExtensionLost(RuntimeError):
+    """The extension's process ended by itself."""
 
 
 class CloudClient:
-    """One device's access to the cloud's control plane."""
+    """Starts the extension, orders it about, and makes events of what it says.
 
-    def __init__(self, api: Endpoint, routes: tuple[Route, ...]) -> None:
-        self._api, self._routes = api, routes
-        self.answers: queue.SimpleQueue[RouteAnswer] = queue.SimpleQueue()
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._cancelled = threading.Event()
+    `fd` is readable when `events` has something. `state`: "idle", "running", "retrying"
+    after a failed call, "failed".
+    """
+
+    def __init__(self, config: Config) -> None:
+        argv = [sys.executable, "-m", "emulator.device.extension"]
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self.fd = self._process.stdin, self._process.stdout.fileno()
+        os.set_blocking(self.fd, False)
+        self._buffer = bytearray()
+        self.state = "idle"
+        self._send(json.loads(configfile.dump(config)))
 
     def request_routes(self) -> None:
-        """Start asking; earlier requests still under way are given up."""
-        self.cancel()
-        self._cancelled = threading.Event()
-        for route in self._routes:
-            threading.Thread(
-                target=self._ask, args=(route, self._cancelled), name="cloud-api", daemon=True
-            ).start()
+        """Start a failover; one still under way is given up."""
+        self.state = "running"
+        self._send({"trigger": True})
 
     def cancel(self) -> None:
-        """Retry no more."""
-        self._cancelled.set()
+        """Ask the cloud for nothing more."""
+        self.state = "idle"
+        self._send({"cancel": True})
 
-    def _ask(self, route: Route, cancelled: threading.Event) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            changed, error = self._point_here(route)
-            if error and attempt == ATTEMPTS:
-                error += f"; given up after {ATTEMPTS} attempts"
-            self.answers.put(RouteAnswer(route.table, str(route.destination), error, changed))
-            os.eventfd_write(self.wake_fd, 1)
-            if not error or cancelled.wait(RETRY_S):
-                return
+    def events(self) -> list[Event]:
+        """What the extension has said since; raises ExtensionLost."""
+        while True:
+            try:
+                data = os.read(self.fd, 1 << 16)
+            except BlockingIOError:
+                break
+            if not data:
+                raise ExtensionLost(f"the failover extension ended: {self._process.wait()}")
+            self._buffer += data
+        whole, _, rest = self._buffer.rpartition(b"\n")
+        self._buffer = bytearray(rest)
+        return [self._event(line) for line in bytes(whole).split(b"\n") if line]
 
-    def _point_here(self, route: Route) -> tuple[bool, str]:
-        """Whether a change was needed, and the error, if any."""
-        table, error = self._call({"Action": "DescribeRouteTables"})
-        if error:
-            return False, error
-        if _target(table, route) == route.network_interface:
-            return False, ""
-        form = {
-            "Action": "ReplaceRoute",
-            "RouteTableId": route.table,
-            "DestinationCidrBlock": str(route.destination),
-            "NetworkInterfaceId": route.network_interface,
-        }
-        return True, self._call(form)[1]
+    def _event(self, line: bytes) -> Event:
+        told: dict[str, Any] = json.loads(line)
+        if "route" in told:
+            table, destination, error, changed = told["route"]
+            self._seen(error)
+            return RouteAnswer(table, destination, error, changed)
+        if "address" in told:
+            action, address, target, error = told["address"]
+            self._seen(error)
+            return AddressAnswer(action, address, target, error)
+        what = str(told["note"])
+        if what in ("failover-complete", "failover-cancelled"):
+            self.state = "idle"
+        elif what == "failover-failed":
+            self.state = "failed"
+        elif what == "cloud-call-failed":
+            self._seen("failed")
+        return ExtensionNote(what, told["details"])
 
-    def _call(self, form: dict[str, str]) -> tuple[bytes, str]:
-        """One call; the answer's body, and the error, empty when the cloud accepted."""
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        body = urllib.parse.urlencode({**form, "Version": "2016-11-15"})
-        connection = http.client.HTTPConnection(
-            str(self._api.address), self._api.port, timeout=_TIMEOUT_S
-        )
-        try:
-            connection.request("POST", "/", body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-            return answer, "" if response.status == 200 else _error(answer)
-        except (OSError, http.client.HTTPException) as error:
-            return b"", f"{type(error).__name__}: {error}"
-        finally:
-            connection.close()
+    def _seen(self, error: str) -> None:
+        if error and self.state == "running":
+            self.state = "retrying"
 
-
-def _target(answer: bytes, route: Route) -> str:
-    """Where a route leads, from DescribeRouteTables; empty when it is not in there."""
-    try:
-        root = ElementTree.fromstring(answer)
-    except ElementTree.ParseError:
-        return ""
-    for table in root.iterfind("{*}routeTableSet/{*}item"):
-        if table.findtext("{*}routeTableId") != route.table:
-            continue
-        for item in table.iterfind("{*}routeSet/{*}item"):
-            if item.findtext("{*}destinationCidrBlock") == str(route.destination):
-                return item.findtext("{*}networkInterfaceId") or ""
-    return ""
-
-
-def _error(body: bytes) -> str:
-    """EC2's <Code> and <Message>, or the start of whatever came instead."""
-    try:
-        root = ElementTree.fromstring(body)
-        return f"{root.findtext('.//Code')}: {root.findtext('.//Message')}"
-    except ElementTree.ParseError:
-        return f"not an EC2 answer: {body[:80]!r}"
+    def _send(self, message: object) -> None:
+        self._stdin.write(json.dumps(message).encode() + b"\n")

@@ -21,10 +21,16 @@ def dump(config: Config) -> bytes:
 def load(path: Path) -> Config:
     """Read a device configuration; raises ConfigError."""
     try:
-        return TypeAdapter(Config).validate_json(path.read_bytes())
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def parse(data: bytes, where: str) -> Config:
+    """A configuration that came from `where`; raises ConfigError."""
+    try:
+        return TypeAdapter(Config).validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {field or 'file'}: {first['msg']}") from error
+        raise ConfigError(f"{where}: {field or 'file'}: {first['msg']}") from error

@@ -96,7 +96,7 @@ class Shell:
         self._heartbeat = HeartbeatSocket(
             config.ha_address, config.peer_ha_address, config.heartbeat_port
         )
-        self._cloud = CloudClient(config.api, config.routes) if config.api else None
+        self._cloud = CloudClient(config) if config.cloud_failover else None
         self._control = ControlServer(control, self._on_control)
         self._selector = selectors.DefaultSelector()
         self._watched: tuple[socket.socket, int] | None = None
@@ -137,7 +137,7 @@ class Shell:
         self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
         if self._cloud:
-            self._selector.register(self._cloud.wake_fd, read, self._on_route_answer)
+            self._selector.register(self._cloud.fd, read, self._on_extension)
 
     # Descriptors to events.
 
@@ -192,11 +192,10 @@ class Shell:
         except ChannelLost as error:
             self._lost(str(error))
 
-    def _on_route_answer(self, _: int) -> None:
+    def _on_extension(self, _: int) -> None:
         assert self._cloud is not None
-        os.eventfd_read(self._cloud.wake_fd)
-        while not self._cloud.answers.empty():
-            self._dispatch(self._cloud.answers.get())
+        for event in self._cloud.events():
+            self._dispatch(event)
 
     def _on_control(self, request: dict[str, object]) -> dict[str, object]:
         if request.get("status"):
@@ -232,6 +231,7 @@ class Shell:
                 "seconds": round(lag.seconds, 3),
             },
             "reset_causes": device.traffic.reset_causes,
+            "cloud_failover": self._cloud.state if self._cloud else "none",
             "queue_drops": dropped(),
         }
 
@@ -292,7 +292,8 @@ class Shell:
             case SendHeartbeat(heartbeat):
                 self._heartbeat.send(heartbeat.emit())
             case RequestRoutes():
-                self._request_routes()
+                if self._cloud:
+                    self._cloud.request_routes()
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
@@ -322,14 +323,6 @@ class Shell:
             effect()
         except (ChannelLost, OSError) as error:
             self._lost(str(error))
-
-    def _request_routes(self) -> None:
-        if self._cloud is None:
-            return
-        for route in self._device.config.routes:
-            details = {"table": route.table, "destination": str(route.destination)}
-            self._journal.write("route-requested", details)
-        self._cloud.request_routes()
 
     def _watch_channel(self) -> None:
         """Keep the selector on the channel's present connection, for what it waits for."""

@@ -8,10 +8,11 @@ from ipaddress import IPv4Address
 
 from emulator.core import config as device
 from emulator.lab.applications import PORTS
+from emulator.lab.control_plane import access, extra_routes, with_addresses
 from emulator.lab.fabric_settings import filters
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
-from netns.topology import API_PORT, World, cloud
+from netns.topology import World, cloud
 
 DEVICES = ("bigip-a", "bigip-b")
 BACKENDS = ("backend-1", "backend-2")
@@ -20,22 +21,19 @@ TRAFFIC_GROUP = "traffic-group-1"
 
 
 def world(scenario: Scenario, lab: str) -> World:
-    """The world, its routes and addresses towards bigip-a, which is first in the HA order."""
-    built = cloud(
-        lab,
-        {
-            (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
-            for route in scenario.cloud.routes
-        },
+    """The world, its routes towards bigip-a, which is first in the HA order."""
+    routes = extra_routes(scenario, DEVICES[0]) | {
+        (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
+        for route in scenario.cloud.routes
+    }
+    built = with_addresses(scenario, cloud(lab, routes), *DEVICES)
+    balancer = scenario.cloud.load_balancer
+    if balancer is None or not balancer.translates:
+        return built
+    outer = (built.interface(node, "ext").id for node in DEVICES)
+    return replace(
+        built, secondary=built.secondary | dict(zip(balancer.private, outer, strict=True))
     )
-    outer = [built.interface(node, "ext").id for node in DEVICES]
-    secondary = dict.fromkeys(scenario.cloud.secondary_ips, outer[0])
-    for elastic in scenario.cloud.elastic_ips:
-        secondary |= dict(zip(elastic.private, outer, strict=True))
-    if scenario.cloud.load_balancer and scenario.cloud.load_balancer.translates:
-        secondary |= dict(zip(scenario.cloud.load_balancer.private, outer, strict=True))
-    elastic_ips = {e.public: (outer[0], e.private[0]) for e in scenario.cloud.elastic_ips}
-    return replace(built, elastic_ips=elastic_ips, secondary=secondary)
 
 
 def entry_address(scenario: Scenario) -> IPv4Address:
@@ -89,12 +87,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
             ),
             *_health(scenario, built, node),
         ),
-        routes=tuple(
-            device.Route(r.table, r.destination, f"eni-{node}-{r.interface}")
-            for r in scenario.cloud.routes
-            if r.move
-        ),
-        api=Endpoint(built.interface("api", "eth0").address, API_PORT),
+        cloud_failover=access(scenario, built, node, DEVICES),
         failover_timeout_s=scenario.devices.failover_timeout_s,
         ack_mirror=scenario.devices.ack_mirror,
         reject_unmatched=scenario.devices.reject_unmatched,

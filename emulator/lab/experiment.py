@@ -10,6 +10,7 @@ from pathlib import Path
 
 from emulator.kernel.nfqueue import dropped
 from emulator.lab.capture import Capture
+from emulator.lab.control_plane import expected_changes
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
@@ -21,6 +22,7 @@ from netns.execute import NamespaceError, call_in
 from netns.topology import ROUTER
 
 OPEN_S = 20.0
+API_CALLS = 10  # of a failover, one after the other
 MIN_LINES = 5  # exchanged by every session before anything is done to it
 
 Progress = Callable[[str], None]
@@ -62,6 +64,7 @@ class Experiment:
             self._look()
         else:
             self._progress("steady traffic")
+            self._lab.wait_control_plane()
             self._steady(failover.after_s)
             self._look()
             self._fail_over(failover.how, failover.back_after_s)
@@ -134,11 +137,15 @@ class Experiment:
     def _deadline_s(self, how: How) -> float:
         """How long to watch. It grows with the outage: a sender's next retransmission comes
         up to as long again after the path is back (RTO doubling, RFC 6298)."""
+        assert self._scenario.failover is not None
+        if self._scenario.failover.watch_s is not None:
+            return self._scenario.failover.watch_s
         devices, cloud = self._scenario.devices, self._scenario.cloud
         detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
         delay = max([cloud.propagation_delay_s, *cloud.table_delay_s.values()])
         if cloud.load_balancer is not None:
             delay = max(delay, cloud.load_balancer.detection_s)
+        delay += API_CALLS * (cloud.api.authentication_s + cloud.api.queue_s)
         return 2 * (detection + delay) + 4 + self._scenario.observe_s
 
     def _watch(self, triggered: float, deadline_s: float) -> None:
@@ -157,7 +164,7 @@ class Experiment:
     def _routes_effective(self, since: float) -> float | None:
         """When the last of the route changes the cloud accepted since then took effect; None
         while one is outstanding or none has been accepted."""
-        moving = sum(route.move for route in self._scenario.cloud.routes)
+        moving = expected_changes(self._scenario)
         accepted = effective = 0
         last = since
         for record in self._lab.fabric_log():

@@ -24,6 +24,7 @@ from pathlib import Path
 from emulator.device import configfile
 from emulator.device.control import ControlError, ask
 from emulator.lab.applications import PORTS
+from emulator.lab.control_plane import fabric_config
 from emulator.lab.deployment import (
     BACKENDS,
     DEVICES,
@@ -42,6 +43,7 @@ from netns.topology import ROUTER, World
 ROOT = Path("/run/mirrorlab")
 _ID = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
 READY_S = 15.0
+API_READY_S = 60.0  # moto takes seconds to load, several times that on a busy host
 
 
 class LabExists(RuntimeError):
@@ -112,26 +114,22 @@ class Lab:
         self.wait_ready()
 
     def start_fabric(self) -> None:
-        """The provider's process, in the router's namespace."""
+        """The provider's processes: the fabric in the router's namespace, its API beside it."""
         config = self.folder / "fabric.json"
-        routes = [(t, str(d), target) for (t, d), target in self.world.routes.items()]
-        config.write_text(
-            json.dumps(
-                {
-                    "lab": self.id,
-                    "routes": routes,
-                    "propagation_delay_s": self.scenario.cloud.propagation_delay_s,
-                    "table_delay_s": self.scenario.cloud.table_delay_s,
-                }
-            )
-        )
-        argv: list[str | Path] = [
-            "-m",
-            "netns.cloud.server",
-            config,
-            self.evidence / "fabric.jsonl",
-        ]
-        self._python("fabric", ROUTER, argv)
+        config.write_text(json.dumps(fabric_config(self.scenario, self.world, DEVICES)))
+        log = self.evidence / "fabric.jsonl"
+        self._python("fabric", ROUTER, ["-m", "netns.cloud.server", config, log])
+        self._python("api", "api", ["-m", "netns.cloud.api", config])
+
+    def wait_control_plane(self) -> None:
+        """Until the API answers, and the active device has nothing more to ask it for."""
+
+        def settled() -> bool:
+            self.check_processes()
+            ready = any(record["what"] == "api-ready" for record in self.fabric_log())
+            return ready and self.status(DEVICES[0]).get("cloud_failover") != "running"
+
+        wait_until("the cloud's API", settled, timeout_s=API_READY_S)
 
     def start_dataplane(self) -> None:
         """What of the fabric routes cannot do, where the scenario has any of it."""

@@ -154,6 +154,9 @@ class Failover(Model):
     back_after_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
         None, description="so much later the other device is told to stand by: flapping"
     )
+    watch_s: Seconds | None = Field(
+        None, description="seconds to watch it at most; null: from the delays that are set"
+    )
 
 
 class Scenario(Model):

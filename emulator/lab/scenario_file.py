@@ -56,11 +56,34 @@ def load(path: Path) -> Scenario:
         plain = json.loads(json.dumps(raw, default=str))
     except (TypeError, ValueError) as error:
         raise ScenarioError(f"{path}:1:1: {error}") from error
+    _read_declaration(path, raw, plain)
     try:
         return Scenario.model_validate({"name": path.stem, **plain})
     except ValidationError as error:
         lines = [_explain(path, raw, e["loc"], e["msg"], e["type"]) for e in error.errors()]
         raise ScenarioError("\n".join(lines)) from error
+
+
+def _read_declaration(path: Path, raw: Any, plain: dict[str, Any]) -> None:
+    """Put a Cloud Failover declaration's file in the place of its name; raises ScenarioError.
+
+    The name is relative to the scenario's file. What the declaration says is for the device
+    to judge: a wrong one is an experiment, an unreadable one a mistake.
+    """
+    cloud = plain.get("cloud")
+    name = cloud.get("declaration") if isinstance(cloud, dict) else None
+    if not isinstance(name, str) or not isinstance(cloud, dict):
+        return
+    line, column = _position(raw, ("cloud", "declaration"))
+    where = f"{path}:{line}:{column}: cloud.declaration"
+    try:
+        declaration = json.loads((path.parent / name).read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise ScenarioError(f"{where}: {name}: {reason}") from error
+    if not isinstance(declaration, dict):
+        raise ScenarioError(f"{where}: {name}: a declaration is a JSON object")
+    cloud["declaration"] = declaration
 
 
 def _explain(path: Path, raw: Any, location: Sequence[int | str], text: str, kind: str) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from emulator.lab.control_plane import aws_files
 from emulator.lab.deployment import BACKENDS, entry_address
 from emulator.lab.scenario import Scenario
 from netns.execute import spawn
@@ -42,6 +44,9 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
         "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\n"
     )
     _write_accounts(folder, etc)
+    (folder / "aws").mkdir(exist_ok=True)
+    for name, content in aws_files(scenario, world).items():
+        (folder / "aws" / name).write_text(content)
     (etc / "ssh" / "ssh_config").write_text(
         f"Host *\n  User root\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n"
         "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
@@ -60,6 +65,19 @@ def _write_accounts(folder: Path, etc: Path) -> None:
     shadow = etc / "shadow"
     shadow.touch(mode=0o600)
     shadow.write_text("root:*:19000:0:99999:7:::\n")
+
+
+def aws_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which boto3 and the AWS CLI ask the lab's own cloud, as its operator."""
+    kept = {k: v for k, v in environment.items() if not k.startswith("AWS_")}
+    here = str(Path(sys.executable).parent)
+    return {
+        **kept,
+        "PATH": f"{here}:{kept.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}",
+        "AWS_CONFIG_FILE": str(folder / "aws" / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "aws" / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:

@@ -9,7 +9,7 @@ therefore a setting, per route table if wanted, and both moments are events in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -129,7 +129,10 @@ class Fabric:
         table_delay_s: Mapping[str, float] | None = None,
     ) -> None:
         self.routes = dict(world.routes)
-        self.accepted = dict(world.routes)  # what the API shows: it knows before the fabric
+        # What the API shows: it knows before the fabric.
+        self.accepted = dict(world.routes)
+        self.elastic_ips = dict(world.elastic_ips)
+        self.secondary = dict(world.secondary)
         self._world = world
         self._delay_s = propagation_delay_s
         self._table_delay_s = dict(table_delay_s or {})
@@ -147,7 +150,7 @@ class Fabric:
             raise ApiError(
                 "InvalidParameterValue", f"Value ({destination}) is not a valid CIDR block"
             ) from None
-        if (table, network) not in self.routes:
+        if (table, network) not in self.accepted:
             raise ApiError(
                 "InvalidParameterValue",
                 f"There is no route defined for '{network}' in the route table. "
@@ -160,6 +163,93 @@ class Fabric:
     def set_source_dest_check(self, target: str, enabled: bool, now: float) -> Pending:
         """EC2's ModifyNetworkInterfaceAttribute, SourceDestCheck; raises ApiError."""
         return self._accept(SetSourceDestCheck(self._interface(target), enabled), now, 0.0)
+
+    def associate_address(self, public: str, target: str, private: str, now: float) -> Pending:
+        """EC2's AssociateAddress, of an address of the interface's; raises ApiError."""
+        interface = self._interface(target)
+        address, inner = _address(public), _address(private)
+        if inner != interface.address and self.secondary.get(inner) != interface.id:
+            raise ApiError(
+                "InvalidParameterValue",
+                f"Address {inner} is not assigned to the network interface '{target}'",
+            )
+        for other, (_, taken) in self.elastic_ips.items():
+            if taken == inner and other != address:
+                raise ApiError(
+                    "Resource.AlreadyAssociated",
+                    f"resource {target} is already associated with address {other}",
+                )
+        self.elastic_ips[address] = (interface.id, inner)
+        return self._accept(AssociateAddress(address, interface, inner), now, self._delay_s)
+
+    def disassociate_address(self, public: str, now: float) -> Pending:
+        """EC2's DisassociateAddress; raises ApiError when there is no association."""
+        address = _address(public)
+        if self.elastic_ips.pop(address, None) is None:
+            raise ApiError("InvalidAssociationID.NotFound", f"'{public}' is not associated")
+        return self._accept(DisassociateAddress(address), now, self._delay_s)
+
+    def assign_private_addresses(
+        self, target: str, addresses: Sequence[str], allow_reassignment: bool, now: float
+    ) -> list[Pending]:
+        """EC2's AssignPrivateIpAddresses, all or none; raises ApiError.
+
+        An address that another interface of the subnet has moves only with
+        `allow_reassignment`, and its elastic IP moves along (EC2 user guide, "Multiple IP
+        addresses").
+        """
+        interface = self._interface(target)
+        wanted = [_address(text) for text in addresses]
+        for address in wanted:
+            if address not in interface.subnet.network:
+                raise ApiError(
+                    "InvalidParameterValue",
+                    f"Address {address} does not fall within the subnet's address range",
+                )
+        primary = {i.address for i in self._world.interfaces}
+        taken = [a for a in wanted if self.secondary.get(a, target) != target]
+        fixed = [a for a in wanted if a in primary]
+        if fixed or (taken and not allow_reassignment):
+            listed = ", ".join(map(str, fixed or taken))
+            raise ApiError(
+                "InvalidParameterValue", f"Some of [{listed}] are assigned, but move is not allowed"
+            )
+        changes: list[Change] = []
+        for address in wanted:
+            if address in taken:
+                changes.append(
+                    UnassignPrivateAddress(self._interface(self.secondary[address]), address)
+                )
+            changes.append(AssignPrivateAddress(interface, address))
+            self.secondary[address] = interface.id
+            for public, (_, private) in list(self.elastic_ips.items()):
+                if private == address:
+                    self.elastic_ips[public] = (interface.id, address)
+                    changes.append(AssociateAddress(public, interface, address))
+        return [self._accept(change, now, self._delay_s) for change in changes]
+
+    def unassign_private_addresses(
+        self, target: str, addresses: Sequence[str], now: float
+    ) -> list[Pending]:
+        """EC2's UnassignPrivateIpAddresses, all or none; an elastic IP of one of them is
+        disassociated (EC2 user guide, "Multiple IP addresses"). Raises ApiError."""
+        interface = self._interface(target)
+        wanted = [_address(text) for text in addresses]
+        if strange := [a for a in wanted if self.secondary.get(a) != target]:
+            listed = ", ".join(map(str, strange))
+            raise ApiError(
+                "InvalidParameterValue",
+                f"Some of the specified addresses are not assigned to interface {target}: {listed}",
+            )
+        changes: list[Change] = []
+        for address in wanted:
+            for public, (_, private) in list(self.elastic_ips.items()):
+                if private == address:
+                    del self.elastic_ips[public]
+                    changes.append(DisassociateAddress(public))
+            del self.secondary[address]
+            changes.append(UnassignPrivateAddress(interface, address))
+        return [self._accept(change, now, self._delay_s) for change in changes]
 
     def next_timer(self) -> float | None:
         """When `due` has something, or None."""
@@ -190,3 +280,12 @@ class Fabric:
             "InvalidNetworkInterfaceID.NotFound",
             f"The networkInterface ID '{target}' does not exist",
         )
+
+
+def _address(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        raise ApiError(
+            "InvalidParameterValue", f"Value ({text}) is not a valid IPv4 address"
+        ) from None

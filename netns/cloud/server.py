@@ -1,10 +1,13 @@
-"""The provider as a process: `python -m netns.cloud.server CONFIG LOG`.
+"""The fabric as a process: `python -m netns.cloud.server CONFIG LOG`.
 
-Runs in the router's namespace, where routes and counters are; its API socket is opened in
-the `api` namespace and speaks the EC2 Query protocol (form in, XML out), unsigned. Known
-actions: ReplaceRoute, DescribeRouteTables, ModifyNetworkInterfaceAttribute
-(SourceDestCheck). Every accepted change, the moment it takes effect, and every movement of
-a drop counter is a line of LOG.
+Runs in the router's namespace, where routes and counters are. The API (`netns.cloud.api`, a
+process of its own, so that answering many requests does not delay a route) hands every
+change over on a unix socket, one JSON line a request; the fabric's model accepts or refuses
+it. Every accepted change, the moment it takes effect, and every movement of a drop counter
+is a line of LOG.
+
+    API process --{"request": "replace_route", "arguments": [...]}--> accepted, effective later
+                --{"note": "api-ready"} / {"refused": "ReplaceRoute", "code": ...}--> the log
 """
 
 from __future__ import annotations
@@ -12,36 +15,43 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
-import urllib.parse
-import uuid
+from collections import Counter
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from xml.sax.saxutils import escape
+from typing import Any
 
 from netns.cloud.effects import Effects
 from netns.cloud.fabric import ApiError, Fabric, Pending
-from netns.execute import call_in
-from netns.topology import API_PORT, World, cloud
+from netns.topology import World, cloud
 
 SAMPLE_S = 0.25
-_NAMESPACE = 'xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"'
+REQUESTS = {
+    "replace_route",
+    "set_source_dest_check",
+    "associate_address",
+    "disassociate_address",
+    "assign_private_addresses",
+    "unassign_private_addresses",
+}
 
 
 class Provider:
     """The fabric model under one lock, its log, and its hold on the router."""
 
-    def __init__(self, world: World, fabric: Fabric, log: Path) -> None:
-        self._world, self._fabric = world, fabric
+    def __init__(self, fabric: Fabric, effects: Effects, log: Path) -> None:
+        self._fabric = fabric
         self._log = log.open("a", buffering=1)
         self._changed = threading.Condition()
-        self._effects = Effects(world)
+        self._effects = effects
         self._counters: dict[str, int] = {}
+        self._refused: Counter[tuple[str, str]] = Counter()
         self._stopping = False
 
     def run(self) -> None:
@@ -54,8 +64,11 @@ class Provider:
                 due = self._fabric.next_timer()
                 wait = min(next_sample if due is None else min(due, next_sample), now + SAMPLE_S)
                 self._changed.wait(max(0.0, wait - now))
-                for pending in self._fabric.due(time.monotonic()):
-                    self._carry_out(pending)
+                ripe = self._fabric.due(time.monotonic())
+            # Outside the lock: several hundred routes that fall due at once must not keep
+            # the API waiting. Only this thread carries out, so their order stays.
+            for pending in ripe:
+                self._carry_out(pending)
             if time.monotonic() >= next_sample:
                 next_sample = time.monotonic() + SAMPLE_S
                 self._sample()
@@ -66,32 +79,28 @@ class Provider:
         """Safe to call from a signal handler."""
         self._stopping = True
 
-    def call(self, form: Mapping[str, str]) -> str:
-        """Answer one API request with the body of its XML; raises ApiError."""
-        action = form.get("Action", "")
+    def request(self, message: Mapping[str, Any]) -> dict[str, object]:
+        """Answer the API: {} or {"code", "message"}."""
+        if "note" in message:
+            self._write(str(message["note"]), message.get("details", {}))
+            return {}
+        if "refused" in message:
+            with self._changed:
+                self._refused[message["refused"], message["code"]] += 1
+            return {}
+        if message.get("request") not in REQUESTS:
+            return {"code": "InternalError", "message": f"no such request: {message}"}
         with self._changed:
             now = time.monotonic()
-            if action == "ReplaceRoute":
-                pending = self._fabric.replace_route(
-                    form.get("RouteTableId", ""),
-                    form.get("DestinationCidrBlock", ""),
-                    form.get("NetworkInterfaceId", ""),
-                    now,
-                )
-            elif action == "ModifyNetworkInterfaceAttribute":
-                pending = self._fabric.set_source_dest_check(
-                    form.get("NetworkInterfaceId", ""),
-                    form.get("SourceDestCheck.Value", "true") == "true",
-                    now,
-                )
-            elif action == "DescribeRouteTables":
-                return self._describe()
-            else:
-                raise ApiError("InvalidAction", f"The action {action} is not valid")
-            details = pending.change.details()
-            self._write("accepted", {**details, "effective_in_s": pending.effective_at - now})
+            try:
+                accepted = getattr(self._fabric, message["request"])(*message["arguments"], now)
+            except ApiError as error:
+                return {"code": error.code, "message": error.message}
+            for pending in accepted if isinstance(accepted, list) else [accepted]:
+                details = pending.change.details()
+                self._write("accepted", {**details, "effective_in_s": pending.effective_at - now})
             self._changed.notify()
-        return "<return>true</return>"
+        return {}
 
     def _carry_out(self, pending: Pending) -> None:
         self._write("effective", pending.change.details())
@@ -103,18 +112,10 @@ class Provider:
             if packets != before:
                 self._write("dropped", {"counter": name, "packets": packets - before})
             self._counters[name] = packets
-
-    def _describe(self) -> str:
-        items = ""
-        for table in self._world.route_tables:
-            rows = "".join(
-                f"<item><destinationCidrBlock>{destination}</destinationCidrBlock>"
-                f"<networkInterfaceId>{target}</networkInterfaceId><state>active</state></item>"
-                for (owner, destination), target in self._fabric.accepted.items()
-                if owner == table
-            )
-            items += f"<item><routeTableId>{table}</routeTableId><routeSet>{rows}</routeSet></item>"
-        return f"<routeTableSet>{items}</routeTableSet>"
+        with self._changed:
+            refused, self._refused = self._refused, Counter()
+        for (action, code), calls in refused.items():
+            self._write("api-refused", {"action": action, "code": code, "calls": calls})
 
     def _write(self, what: str, details: Mapping[str, object]) -> None:
         line = {"time": round(time.time(), 6), "node": "fabric", "what": what, **details}
@@ -134,59 +135,50 @@ def counters() -> dict[str, int]:
     return {c["counter"]["name"]: c["counter"]["packets"] for c in found if "counter" in c}
 
 
-def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10
+class Line:
+    """The API's end of the socket: one request at a time, from any thread."""
 
-        def do_POST(self) -> None:
-            length = min(int(self.headers.get("Content-Length") or 0), 1 << 20)
-            self._reply(self.rfile.read(length).decode(errors="replace"))
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(path))
+        self._stream = self._socket.makefile("rw")
 
-        def do_GET(self) -> None:
-            self._reply(urllib.parse.urlsplit(self.path).query)
-
-        def _reply(self, query: str) -> None:
-            form = dict(urllib.parse.parse_qsl(query))
-            request_id = uuid.uuid4()
-            try:
-                action = escape(form.get("Action", ""))
-                body = provider.call(form)
-                status = 200
-                text = (
-                    f"<{action}Response {_NAMESPACE}><requestId>{request_id}</requestId>"
-                    f"{body}</{action}Response>"
-                )
-            except ApiError as error:
-                status = 400
-                text = (
-                    f"<Response><Errors><Error><Code>{error.code}</Code>"
-                    f"<Message>{escape(error.message)}</Message></Error></Errors>"
-                    f"<RequestID>{request_id}</RequestID></Response>"
-                )
-            data = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/xml;charset=UTF-8")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silence: what matters is in the event log."""
-
-    return Handler
+    def ask(self, message: Mapping[str, object]) -> None:
+        """Raises ApiError when the fabric refuses."""
+        with self._lock:
+            self._stream.write(json.dumps(message) + "\n")
+            self._stream.flush()
+            answer = json.loads(self._stream.readline())
+        if answer:
+            raise ApiError(answer["code"], answer["message"])
 
 
-def _listen(world: World, provider: Provider) -> ThreadingHTTPServer:
-    """The API's HTTP server, its socket in the `api` namespace."""
-    address = (str(world.interface("api", "eth0").address), API_PORT)
-    server = ThreadingHTTPServer(address, _handler(provider), bind_and_activate=False)
-    server.socket.close()
-    server.socket = call_in(
-        world.namespace("api"), lambda: socket.create_server(address, backlog=64)
-    )
+def serve(provider: Provider, path: Path) -> socketserver.ThreadingUnixStreamServer:
+    """Take requests on a unix socket, in threads of their own."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                self.wfile.write(json.dumps(provider.request(json.loads(line))).encode() + b"\n")
+
+    server = socketserver.ThreadingUnixStreamServer(str(path), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
+    threading.Thread(target=server.serve_forever, name="requests", daemon=True).start()
     return server
+
+
+def read_world(config: Mapping[str, Any]) -> World:
+    """The world the lab describes in its configuration."""
+    routes = {(t, IPv4Network(d)): target for t, d, target in config["routes"]}
+    return replace(
+        cloud(config["lab"], routes),
+        elastic_ips={
+            IPv4Address(public): (target, IPv4Address(private))
+            for public, target, private in config.get("elastic_ips", [])
+        },
+        secondary={IPv4Address(address): target for address, target in config.get("secondary", [])},
+    )
 
 
 def main() -> int:
@@ -194,17 +186,17 @@ def main() -> int:
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
         return 2
-    config = json.loads(Path(sys.argv[1]).read_text())
-    routes = {(t, IPv4Network(d)): target for t, d, target in config["routes"]}
-    world = cloud(config["lab"], routes)
+    path = Path(sys.argv[1])
+    config = json.loads(path.read_text())
+    world = read_world(config)
     fabric = Fabric(
         world,
         propagation_delay_s=config["propagation_delay_s"],
         table_delay_s=config["table_delay_s"],
     )
-    provider = Provider(world, fabric, Path(sys.argv[2]))
+    provider = Provider(fabric, Effects(world), Path(sys.argv[2]))
     signal.signal(signal.SIGTERM, lambda *_: provider.stop())
-    server = _listen(world, provider)
+    server = serve(provider, path.with_suffix(".sock"))
     provider.run()
     server.shutdown()
     return 0

@@ -7,12 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from emulator.lab.scenario import How
-from emulator.lab.scenario_file import find, load, names
-from tests.e2e.conftest import Finished, run_cli
+from emulator.lab.scenario_file import find, load
+from tests.e2e.conftest import Finished, run_cli, short
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 HOWS = [how.value for how in How if how is not How.FORCE_STANDBY]
-FAILING = [name for name in names() if load(find(name)).failover is not None]
+FAILING = [name for name in short() if load(find(name)).failover is not None]
 CAUSES = {"article": "snat-address-changed", "article-no-mirroring": "no-flow-reset"}
 DETECTION_S = 2.0  # the time-out of 3 s, less a heartbeat that may be due
 

@@ -9,12 +9,11 @@ from concurrent.futures import Future
 import pytest
 
 from emulator.lab.analysis import facts_of
-from emulator.lab.scenario_file import names
 from emulator.lab.verdict import judge
-from tests.e2e.conftest import Finished
+from tests.e2e.conftest import Finished, short
 
 pytestmark = pytest.mark.e2e
-every = pytest.mark.parametrize("finished", names(), indirect=True)
+every = pytest.mark.parametrize("finished", short(), indirect=True)
 SESSIONS = {"ssh", "telnet", "echo"}
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address
+
 import pytest
 
-from netns.cloud.fabric import ApiError, Fabric, ReplaceRoute
+from netns.cloud.fabric import (
+    ApiError,
+    AssignPrivateAddress,
+    AssociateAddress,
+    DisassociateAddress,
+    Fabric,
+    ReplaceRoute,
+    UnassignPrivateAddress,
+)
 from netns.topology import VIRTUAL_RANGE, cloud
 
 WORLD = cloud("x")
@@ -69,3 +80,83 @@ def test_a_source_dest_check_takes_effect_at_once() -> None:
     model = fabric()
     pending = model.set_source_dest_check("eni-bigip-b-int", True, now=3.0)
     assert model.due(3.0) == [pending]
+
+
+A_EXT, B_EXT = WORLD.interface("bigip-a", "ext"), WORLD.interface("bigip-b", "ext")
+PUBLIC = IPv4Address("203.0.113.10")
+AT_A, AT_B = IPv4Address("10.0.10.101"), IPv4Address("10.0.20.101")
+BOUND = replace(
+    WORLD,
+    elastic_ips={PUBLIC: (A_EXT.id, AT_A)},
+    secondary={AT_A: A_EXT.id, AT_B: B_EXT.id},
+)
+
+
+def with_addresses() -> Fabric:
+    return Fabric(BOUND, propagation_delay_s=4.0)
+
+
+def test_an_elastic_ip_is_accepted_elsewhere_now_and_effective_later() -> None:
+    model = with_addresses()
+    model.disassociate_address(str(PUBLIC), now=1.0)
+    assert PUBLIC not in model.elastic_ips
+    model.associate_address(str(PUBLIC), B_EXT.id, str(AT_B), now=2.0)
+    assert model.elastic_ips[PUBLIC] == (B_EXT.id, AT_B)
+    assert [p.change for p in model.due(5.0)] == [DisassociateAddress(PUBLIC)]
+    assert [p.change for p in model.due(6.0)] == [AssociateAddress(PUBLIC, B_EXT, AT_B)]
+
+
+def test_an_elastic_ip_needs_an_address_the_interface_has() -> None:
+    model = with_addresses()
+    with pytest.raises(ApiError, match="InvalidParameterValue"):
+        model.associate_address(str(PUBLIC), B_EXT.id, str(AT_A), now=0.0)
+    with pytest.raises(ApiError, match=r"Resource\.AlreadyAssociated"):
+        model.associate_address("203.0.113.11", A_EXT.id, str(AT_A), now=0.0)
+    with pytest.raises(ApiError, match=r"InvalidAssociationID\.NotFound"):
+        model.disassociate_address("203.0.113.11", now=0.0)
+    assert model.next_timer() is None
+
+
+def test_a_secondary_address_stays_in_its_subnet() -> None:
+    """So it cannot go to another zone: AWS's own reason for failover within one only."""
+    model = with_addresses()
+    with pytest.raises(ApiError, match="does not fall within the subnet's address range"):
+        model.assign_private_addresses(B_EXT.id, [str(AT_A)], True, now=0.0)
+    assert model.secondary[AT_A] == A_EXT.id
+
+
+def test_a_secondary_address_moves_only_when_that_is_allowed_and_its_elastic_ip_with_it() -> None:
+    twin = replace(B_EXT, subnet=A_EXT.subnet, address=IPv4Address("10.0.10.12"))
+    world = replace(
+        BOUND, interfaces=tuple(twin if i.id == twin.id else i for i in BOUND.interfaces)
+    )
+    model = Fabric(world, propagation_delay_s=4.0)
+    with pytest.raises(ApiError, match="move is not allowed"):
+        model.assign_private_addresses(twin.id, [str(AT_A)], False, now=0.0)
+    model.assign_private_addresses(twin.id, [str(AT_A)], True, now=0.0)
+    assert [p.change for p in model.due(4.0)] == [
+        UnassignPrivateAddress(A_EXT, AT_A),
+        AssignPrivateAddress(twin, AT_A),
+        AssociateAddress(PUBLIC, twin, AT_A),
+    ]
+    assert model.elastic_ips[PUBLIC] == (twin.id, AT_A)
+
+
+def test_no_address_is_assigned_when_one_of_them_cannot_be() -> None:
+    model = with_addresses()
+    for wrong in ("10.0.10.11", "10.0.99.1", "nonsense"):  # a primary one, outside, no address
+        with pytest.raises(ApiError):
+            model.assign_private_addresses(A_EXT.id, ["10.0.10.50", wrong], True, now=0.0)
+    assert IPv4Address("10.0.10.50") not in model.secondary
+    assert model.next_timer() is None
+
+
+def test_unassigning_an_address_ends_its_elastic_ip() -> None:
+    model = with_addresses()
+    model.unassign_private_addresses(A_EXT.id, [str(AT_A)], now=0.0)
+    assert [p.change for p in model.due(4.0)] == [
+        DisassociateAddress(PUBLIC),
+        UnassignPrivateAddress(A_EXT, AT_A),
+    ]
+    with pytest.raises(ApiError, match="not assigned"):
+        model.unassign_private_addresses(A_EXT.id, [str(AT_A)], now=0.0)
