@@ -80,6 +80,8 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
             ),
         )
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
+        if connection.stream(direction).oldest_undelivered() is None:
+            continue  # a lost acknowledgement of an end that waits for nothing tells nothing
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
             evidence = [

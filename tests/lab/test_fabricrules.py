@@ -113,6 +113,27 @@ def test_a_line_on_another_segment_explains_nothing(change: Record) -> None:
     assert found(talk, {**line, **change}) == ("STALLED", "unknown")
 
 
+def test_a_listeners_lost_acknowledgement_is_not_what_stalls_it() -> None:
+    """A feed: the client's last word is an acknowledgement that the old device swallowed. The
+    server's data is what goes missing, and elsewhere."""
+    talk = Conversation()
+    talk.open("a")
+    talk.server("tick\n", "a")
+    talk._client(b"", ACK, "a", until="bigip-a:ext")
+    for _ in range(3):
+        talk.wait(2)
+        talk.server("tick\n", "b", until="router:be1-eth0")
+    sent = trace(talk.frames).transmissions[-1].segment
+    line: Record = {
+        "time": talk.frames[-1].time_ns / 1e9, "node": "fabric", "what": "dropped", "packets": 1,
+        "counter": "security-group-lost-state/b-int",
+        "source": str(sent.source), "seq": sent.seq.value, "ack": sent.ack.value,
+    }  # fmt: skip
+    talk.wait(1)
+    talk._client(b"", ACK, "b", until="client:eth0")
+    assert found(talk, line) == ("STALLED", "security-group-lost-state")
+
+
 def test_without_the_log_a_filter_cannot_be_told_from_other_losses_in_the_fabric() -> None:
     """Open: captures are taken at the fabric's edge, and every filter is inside."""
     talk, _ = lost_in_fabric()
