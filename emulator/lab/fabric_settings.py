@@ -138,6 +138,7 @@ def filters(
     found = [
         {
             "interface": names[interface],
+            "owner": interface,
             "kind": "security-group",
             "ingress": [_plain(rule) for rule in group.ingress],
             "egress": [_plain(rule) for rule in group.egress],
@@ -151,6 +152,7 @@ def filters(
         found += [
             {
                 "interface": names[f"{device}:{firewall.side}"],
+                "owner": f"{device}:{firewall.side}",
                 "kind": "firewall",
                 "ingress": [_plain(Rule())],
                 "egress": [_plain(Rule())],

@@ -45,7 +45,7 @@ def taken(connection: Connection, facts: Facts, ending: Ending) -> Finding | Non
         kind, _, interface = str(record.get("counter", "")).partition("/")
         if kind in CAUSES and _is_about(record, last):
             why = _why_unknown(connection, facts, interface, last)
-            return Finding(kind, _taken_text(facts, kind, interface, record, why))
+            return Finding(kind, _taken_text(kind, interface, record, why))
     return None
 
 
@@ -117,9 +117,8 @@ def _is_about(record: Record, sighting: Sighting, *, answered: bool = False) -> 
     )  # fmt: skip
 
 
-def _taken_text(facts: Facts, kind: str, interface: str, record: Record, why: str) -> str:
-    point = facts.points.get(f"{ROUTER}:{interface}")
-    where = point.peer if point else interface
+def _taken_text(kind: str, interface: str, record: Record, why: str) -> str:
+    where = record.get("owner") or interface
     counted = f"(counter {record.get('counter')} rose for this very segment)"
     match kind:
         case "security-group-denied":

@@ -63,21 +63,22 @@ class Filters:
             queued.drop()
             return
         names = (self._names.get(queued.indev, ""), self._names.get(queued.outdev, ""))
-        counter = self._judge(packet, *names)
-        if counter is None:
+        taken = self._judge(packet, *names)
+        if taken is None:
             queued.accept()
             return
         queued.drop()
-        self._log.write("dropped", counter=counter, packets=1, **describe(packet))
+        self._log.write("dropped", **taken, packets=1, **describe(packet))
 
-    def _judge(self, packet: Packet, entered: str, leaves: str) -> str | None:
-        """What leaves a node is its egress, what is on its way to one that node's ingress."""
+    def _judge(self, packet: Packet, entered: str, leaves: str) -> dict[str, object] | None:
+        """What leaves a node is its egress, what is on its way to one that node's ingress. None:
+        it passes; else by which counter, and whose interface it is."""
         now = time.monotonic()
         for interface, way in ((entered, Way.EGRESS), (leaves, Way.INGRESS)):
             for filter_ in self._filters.get(interface, ()):
                 kind = filter_.judge(packet, way, now)
                 if kind is not None:
-                    return f"{kind}/{interface}"
+                    return {"counter": f"{kind}/{interface}", "owner": filter_.owner}
         return None
 
 
@@ -93,7 +94,7 @@ def read_filters(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Filter
             LostState(one["lost_state"]),
             one.get("always_track", False),
         )
-        found.setdefault(one["interface"], []).append(Filter(policy))
+        found.setdefault(one["interface"], []).append(Filter(policy, one["owner"]))
     return found
 
 

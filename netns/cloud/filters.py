@@ -97,9 +97,11 @@ class _Entry:
 
 @dataclass(slots=True)
 class Filter:
-    """One interface's filter: its policy, which may be replaced, and its connection table."""
+    """One interface's filter: its policy, which may be replaced, and its connection table.
+    `owner`: the interface as its node has it, for the log."""
 
     policy: Policy
+    owner: str = ""
     _entries: dict[tuple[object, ...], _Entry] = field(default_factory=dict)
 
     def judge(self, packet: Packet, way: Way, now: float) -> str | None:

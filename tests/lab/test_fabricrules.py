@@ -88,7 +88,7 @@ def lost_in_fabric() -> tuple[Conversation, Record]:
     talk.client("x", "b", until="client:eth0")
     return talk, {
         "time": at, "node": "fabric", "what": "dropped", "packets": 1,
-        "counter": "security-group-lost-state/b-int",
+        "counter": "security-group-lost-state/b-int", "owner": "bigip-b:int",
         "source": str(sent.source), "seq": sent.seq.value, "ack": sent.ack.value,
     }  # fmt: skip
 
@@ -126,7 +126,7 @@ def test_a_listeners_lost_acknowledgement_is_not_what_stalls_it() -> None:
     sent = trace(talk.frames).transmissions[-1].segment
     line: Record = {
         "time": talk.frames[-1].time_ns / 1e9, "node": "fabric", "what": "dropped", "packets": 1,
-        "counter": "security-group-lost-state/b-int",
+        "counter": "security-group-lost-state/b-int", "owner": "bigip-b:int",
         "source": str(sent.source), "seq": sent.seq.value, "ack": sent.ack.value,
     }  # fmt: skip
     talk.wait(1)
