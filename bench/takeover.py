@@ -84,6 +84,7 @@ def measure(kind: str, count: int, folder: Path) -> Row:
     try:
         lab.create()
         lab.start()
+        lab.wait_control_plane()
         backend = str(lab.world.interface("backend-1", "eth0").address)
         argv = [sys.executable, "-c", ECHO, backend, str(PORT)]
         echo = spawn(lab.world.namespace("backend-1"), argv, log=subprocess.DEVNULL)

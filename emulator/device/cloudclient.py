@@ -31,7 +31,9 @@ class CloudClient:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._stdin, self.fd = self._process.stdin, self._process.stdout.fileno()
+        self._stdin = self._process.stdin
+        self.fd = os.dup(self._process.stdout.fileno())
+        self._process.stdout.close()
         os.set_blocking(self.fd, False)
         self._buffer = bytearray()
         self.state = "idle"
@@ -46,6 +48,13 @@ class CloudClient:
         """Ask the cloud for nothing more."""
         self.state = "idle"
         self._send({"cancel": True})
+
+    def close(self) -> None:
+        """The extension ends with its input."""
+        self._stdin.close()
+        self._process.terminate()
+        self._process.wait()
+        os.close(self.fd)
 
     def events(self) -> list[Event]:
         """What the extension has said since; raises ExtensionLost."""

@@ -114,14 +114,22 @@ class Task:
             self._put("RUNNING", "Failover running")
             self._carry_out(self._operations)
             self._put("SUCCEEDED", "Failover Complete")
-            self._note("failover-complete", routes=len(self._operations.routes),
-                       unchanged=len(self._operations.same))  # fmt: skip
+            self._complete()
         except Cancelled:
             # Left at RUNNING, the state would keep the peer waiting for twenty minutes.
             self._note("failover-cancelled")
             self._end("SUCCEEDED", "Failover state file was reset")
         except (PlanError, CallFailed) as error:
             self._failed(str(error))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # An answer of another form than AWS's: the extension's own code throws there too.
+            self._failed(f"{type(error).__name__}: {error}")
+
+    def _complete(self) -> None:
+        done = self._operations
+        addresses = len(done.elastic) + len(done.secondary)
+        details = {"routes": len(done.routes), "addresses": addresses}
+        self._note("failover-complete", **details, unchanged=len(done.same))
 
     def _failed(self, reason: str) -> None:
         self._note("failover-failed", reason=reason)
@@ -317,8 +325,10 @@ def main() -> int:
         declaration = read(access.declaration)
     except DeclarationError as error:
         tell({"note": "declaration-refused", "details": {"reason": str(error)}})
-        for _ in sys.stdin:
-            tell({"note": "failover-failed", "details": {"reason": "no declaration is in force"}})
+        reason = f"the declaration was refused: {error}"
+        for line in sys.stdin:
+            if json.loads(line).get("trigger"):
+                tell({"note": "failover-failed", "details": {"reason": reason}})
         return 0
     os.nice(_NICE)
     ask = Aws(access)

@@ -123,6 +123,8 @@ class Shell:
                 self._dispatch(Tick())
             self._relays.sweep(self._now)
             self._drain()
+        if self._cloud:
+            self._cloud.close()
         self._journal.write("stopped", {})
 
     def stop(self) -> None:

@@ -74,19 +74,25 @@ def declaration(scenario: Scenario, built: World, devices: tuple[str, str]) -> d
 
 
 def tags(scenario: Scenario, built: World, devices: tuple[str, str]) -> dict[str, dict[str, str]]:
-    """The tags a deployment needs to be found by the extension."""
+    """The tags a deployment needs to be found by the extension.
+
+    What is not to move lacks the tag that would make it move: `failover_via`.
+    """
+    via = scenario.cloud.failover_via
     label = {LABEL_TAG: scenario.cloud.label}
     found = {BUCKET: dict(label)}
     for device in devices:
         for name, role in _NIC_MAP.items():
-            found[f"eni-{device}-{name}"] = {**label, "f5_cloud_failover_nic_map": role}
+            pairing = {"f5_cloud_failover_nic_map": role} if via == "secondary-ip" else {}
+            found[f"eni-{device}-{name}"] = {**label, **pairing}
     for route in scenario.cloud.routes:
         hops = [str(built.interface(device, route.interface).address) for device in devices]
         found[str(route.table)] = {**label, "Name": str(route.table), "f5_self_ips": ",".join(hops)}
     for elastic in scenario.cloud.elastic_ips:
         name = f"eipalloc-{str(elastic.public).replace('.', '-')}"
         pair = ",".join(map(str, elastic.private))
-        found[name] = {**label, "f5_cloud_failover_vips": pair}
+        moving = {"f5_cloud_failover_vips": pair} if via == "elastic-ip" else {}
+        found[name] = {**label, **moving}
     return found
 
 

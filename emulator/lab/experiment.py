@@ -64,8 +64,9 @@ class Experiment:
             self._look()
         else:
             self._progress("steady traffic")
+            since = time.monotonic()
             self._lab.wait_control_plane()
-            self._steady(failover.after_s)
+            self._steady(max(0.0, failover.after_s - (time.monotonic() - since)))
             self._look()
             self._fail_over(failover.how, failover.back_after_s)
         self._note("observation-ends")

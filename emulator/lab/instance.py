@@ -121,13 +121,15 @@ class Lab:
         self._python("fabric", ROUTER, ["-m", "netns.cloud.server", config, log])
         self._python("api", "api", ["-m", "netns.cloud.api", config])
 
-    def wait_control_plane(self) -> None:
-        """Until the API answers, and the active device has nothing more to ask it for."""
+    def wait_control_plane(self, active: str = DEVICES[0]) -> None:
+        """Until the API answers, and the active device has nothing more to ask it for: a
+        device that dies in the middle of a failover keeps its peer waiting (`device.extension`).
+        """
 
         def settled() -> bool:
             self.check_processes()
             ready = any(record["what"] == "api-ready" for record in self.fabric_log())
-            return ready and self.status(DEVICES[0]).get("cloud_failover") != "running"
+            return ready and self.status(active).get("cloud_failover") != "running"
 
         wait_until("the cloud's API", settled, timeout_s=API_READY_S)
 

@@ -167,6 +167,7 @@ class KillTest:
         try:
             self._lab.create()
             self._lab.start()
+            self._lab.wait_control_plane()
             for number in range(count):
                 active = DEVICES[number % 2]
                 self._round(number + 1, active)
@@ -234,6 +235,7 @@ class KillTest:
             return all(self._lab.status(n).get("mirror_channel") == "up" for n in DEVICES)
 
         wait_until(f"{node} to stand by and the channel to be up", mirrors, timeout_s=20)
+        self._lab.wait_control_plane(DEVICES[1 - DEVICES.index(node)])
 
 
 def _came_back(traffic: Round, seen: int, bulk: threading.Thread) -> bool:

@@ -102,6 +102,9 @@ def connection(verdict: Verdict, scenario: Scenario, facts: Facts) -> Result:
     }
 
 
+_REFUSED = ("route-refused", "address-refused", "cloud-call-failed", "failover-failed")
+
+
 def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
     """When it was triggered, taken over, accepted, effective, and felt; None without one."""
     triggered = facts.records_of("failover-triggered")
@@ -133,12 +136,23 @@ def failover_times(facts: Facts, verdicts: Sequence[Verdict]) -> Result | None:
         "api_accepted": last(accepted),
         "effective": last(_carried_out(facts, accepted)),
         "first_byte": min(by_other, default=None),
+        "refusals": _refusals(facts, start),
     }
+
+
+def _refusals(facts: Facts, start: float) -> Result | None:
+    """How many calls to the cloud failed by the new active device's journal, and the last
+    reason; None where none did."""
+    found = [r for r in facts.records_of(*_REFUSED) if _time(r) >= start]
+    if not found:
+        return None
+    last = found[-1]
+    return {"calls": len(found), "last": str(last.get("error") or last.get("reason"))}
 
 
 def _carried_out(facts: Facts, accepted: Sequence[Record]) -> list[Record]:
     """The `effective` records of these accepted changes, none for one still under way."""
-    keys = ("table", "destination", "target")
+    keys = ("table", "destination", "target", "public", "private", "address")
     wanted = {tuple(r.get(k) for k in keys): _time(r) for r in accepted}
     return [
         r

@@ -63,6 +63,9 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
             lines.append(f"  {failover[key] - start:+8.3f} s  {text}")
         else:
             lines.append(f"   not seen    {text}")
+    if refusals := failover.get("refusals"):
+        text = f"{refusals['calls']} calls to the cloud failed, the last one: {refusals['last']}"
+        lines.append(f"  {escape(text)}")
     return lines
 
 

@@ -79,6 +79,9 @@ class Provider:
         """Safe to call from a signal handler."""
         self._stopping = True
 
+    def close(self) -> None:
+        self._log.close()
+
     def request(self, message: Mapping[str, Any]) -> dict[str, object]:
         """Answer the API: {} or {"code", "message"}."""
         if "note" in message:
@@ -152,6 +155,10 @@ class Line:
             answer = json.loads(self._stream.readline())
         if answer:
             raise ApiError(answer["code"], answer["message"])
+
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
 
 
 def serve(provider: Provider, path: Path) -> socketserver.ThreadingUnixStreamServer:

@@ -124,7 +124,7 @@ def test_the_published_order(cloud: Cloud, story: Story) -> None:
     assert operation["interface"] == "eni-b"
     assert story.notes("route-requested") == [{"table": "rtb-1", "destination": "10.99.0.0/24"}]
     assert {"route": ["rtb-1", "10.99.0.0/24", "", True]} in story
-    assert story.notes("failover-complete") == [{"routes": 1, "unchanged": 0}]
+    assert story.notes("failover-complete") == [{"routes": 1, "addresses": 0, "unchanged": 0}]
 
 
 def test_a_refused_call_is_made_again_and_every_refusal_is_told(cloud: Cloud, story: Story) -> None:
@@ -221,6 +221,18 @@ def test_a_state_object_that_is_not_json_is_no_traceback(cloud: Cloud, story: St
     task(cloud, story).run()
     [told] = story.notes("failover-failed")
     assert told["reason"].startswith("the state object is not JSON")
+
+
+def test_an_answer_of_another_form_is_no_traceback(cloud: Cloud, story: Story) -> None:
+    cloud._answer = lambda call: (  # type: ignore[method-assign]
+        {"RouteTables": [{}]}
+        if call.action == "DescribeRouteTables"
+        else Cloud._answer(cloud, call)
+    )
+    task(cloud, story).run()
+    [told] = story.notes("failover-failed")
+    assert told["reason"].startswith("KeyError")
+    assert cloud.states[-1]["taskState"] == "FAILED"
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,7 @@ def check_broken(name: str, folder: Path) -> None:
     assert done.status == 0
     assert set(done.causes.values()) == {"route-never-moved"}
     assert done.result["failover"]["effective"] is None
+    assert text in done.result["failover"]["refusals"]["last"]
     lines = [json.loads(line) for line in (done.folder / "bigip-b.jsonl").read_text().splitlines()]
     told = [line for line in lines if line["what"] == what]
     assert told

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import pytest
 
 from emulator.lab.analysis import facts_of
+from emulator.lab.control_plane import OPERATOR
 from emulator.lab.instance import Lab, all_labs
 from emulator.lab.runner import run_scenario
 from emulator.lab.scenario import Scenario
@@ -32,15 +33,17 @@ def snat_pool(**changes: object) -> Scenario:
 
 def switch_source_dest_check_on(lab: Lab) -> None:
     """What a colleague might do in the console, to the interface that is not yet in use."""
-    query = (
-        "/?Action=ModifyNetworkInterfaceAttribute&NetworkInterfaceId=eni-bigip-b-int"
-        "&SourceDestCheck.Value=true"
-    )
 
     def call() -> int:
-        connection = http.client.HTTPConnection("10.0.2.10", timeout=5)
-        connection.request("GET", query)
-        return connection.getresponse().status
+        key, secret = OPERATOR
+        session = boto3.Session(key, secret, region_name=lab.scenario.cloud.api.region)
+        answer = session.client(
+            "ec2", endpoint_url="http://10.0.2.10"
+        ).modify_network_interface_attribute(
+            NetworkInterfaceId="eni-bigip-b-int", SourceDestCheck={"Value": True}
+        )
+        status: int = answer["ResponseMetadata"]["HTTPStatusCode"]
+        return status
 
     assert call_in(lab.world.namespace("api"), call) == 200
 

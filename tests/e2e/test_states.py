@@ -99,6 +99,7 @@ class Pair:
             lambda: all(self.lab.status(d).get("mirror_channel") == "up" for d in DEVICES),
             timeout_s=PATIENCE_S,
         )
+        self.lab.wait_control_plane(DEVICES[self.active])
 
     def drop(self, node: str, match: str) -> None:
         """The node loses incoming TCP segments that match, until `pass_again`."""
@@ -123,6 +124,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     try:
         lab.create()
         lab.start()
+        lab.wait_control_plane()
         made = Pair(lab)
         with made.listener:
             yield made
