@@ -41,6 +41,7 @@ PURE = (
     "netns.cloud.balancer",
     "netns.cloud.fabric",
     "netns.cloud.filters",
+    "netns.cloud.links",
     "netns.cloud.packets",
     "netns.cloud.profiles",
     "netns.cloud.throttle",

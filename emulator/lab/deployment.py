@@ -100,9 +100,13 @@ def dataplane_config(scenario: Scenario, built: World) -> dict[str, object] | No
     cloud_ = scenario.cloud
     names = {f"{i.node}:{i.name}": i.router_name for i in built.interfaces}
     found = filters(cloud_.security_groups, cloud_.firewall, names, cloud_.provider)
-    if not found and cloud_.load_balancer is None:
+    if not found and not cloud_.links and cloud_.load_balancer is None:
         return None
-    return {"filters": found, "balancer": _balancer_config(scenario, built)}
+    return {
+        "filters": found,
+        "links": {names[name]: link.model_dump() for name, link in cloud_.links.items()},
+        "balancer": _balancer_config(scenario, built),
+    }
 
 
 def _balancer_config(scenario: Scenario, built: World) -> dict[str, object] | None:

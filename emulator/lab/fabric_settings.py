@@ -69,6 +69,18 @@ class Firewall(Model):
     lost_state: LostState = "strict"
 
 
+class Link(Model):
+    """The link of an interface, each way; packets keep their order.
+
+    Both links of a path together stay below the time in which the verdict takes a segment at
+    the captures' end for still on its way.
+    """
+
+    delay_s: Annotated[float, Field(ge=0, le=0.1)] = 0.0
+    jitter_s: Annotated[float, Field(ge=0, le=0.1)] = 0.0
+    loss: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="share of the packets")
+
+
 class LoadBalancer(Model):
     """In front of the pair, on the client's side. What is not set is as published."""
 

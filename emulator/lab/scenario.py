@@ -14,6 +14,8 @@ from pydantic import Field, JsonValue, model_validator
 
 from emulator.lab.fabric_settings import (
     Firewall,
+    Interface,
+    Link,
     LoadBalancer,
     SecurityGroup,
     check_groups,
@@ -113,6 +115,9 @@ class Cloud(Model):
     firewall: Firewall | None = Field(None, description="null: none in the path")
     load_balancer: LoadBalancer | None = Field(
         None, description="in front of the pair, for virtual_server.destination; null: none"
+    )
+    links: dict[Interface, Link] = Field(
+        default_factory=dict, description="by interface, e.g. bigip-b:int; others take no time"
     )
 
     @model_validator(mode="before")

@@ -1,11 +1,11 @@
 """The fabric's data plane where routes are not enough.
 
 `python -m netns.cloud.dataplane CONFIG LOG` runs in the router's namespace, only where a
-scenario has something for it to do. Every packet that crosses a filtered interface is queued
-here and judged by `cloud.filters`; what a load balancer is in front of goes through
-`cloud.spreader`. The kernel's own connection tracking would not do: it
-gives a packet one entry, and in a cloud a packet meets two tables, its sender's and its
-receiver's.
+scenario has something for it to do. Every packet that crosses an interface with a filter or a
+link of its own is queued here, judged by `cloud.filters`, and held for as long as its links
+take; what a load balancer is in front of goes through `cloud.spreader`. The kernel's own
+connection tracking would not do: it gives a packet one entry, and in a cloud a packet meets
+two tables, its sender's and its receiver's.
 
 LOG gets JSON lines, beside the control plane's: "dataplane-started", and for each packet
 that is taken "dropped" with the counter's name and the packet's addresses.
@@ -13,7 +13,9 @@ that is taken "dropped" with the counter's name and the packet's addresses.
 
 from __future__ import annotations
 
+import heapq
 import json
+import random
 import selectors
 import signal
 import socket
@@ -28,21 +30,30 @@ from typing import Any
 from netfilterqueue import Packet as Queued
 
 from netns.cloud.filters import Filter, LostState, Policy, Rule, Way
+from netns.cloud.links import Line, Quality
 from netns.cloud.packets import Packet, parse
 from netns.cloud.queue import Queue
 from netns.cloud.spreader import Spreader, read
 from netns.cloud.writing import Log, describe
 
 FILTER_QUEUE = 20
+SEED = 1  # of what links lose and by how much they jitter: a run can be repeated
 _POLL_S = 0.5
 
 
-class Filters:
-    """The filters of every interface, fed by one queue in FORWARD."""
+class Crossing:
+    """What happens to packets on their way through the router, fed by one queue in FORWARD: the
+    filters of both interfaces, then the links'."""
 
-    def __init__(self, filters: Mapping[str, Sequence[Filter]], log: Log) -> None:
-        """`filters`: those of each of the router's interfaces, by its name."""
+    def __init__(
+        self, filters: Mapping[str, Sequence[Filter]], links: Mapping[str, Quality], log: Log
+    ) -> None:
+        """`filters`, `links`: by the names of the router's interfaces."""
         self._filters, self._log = filters, log
+        self._lines = {(name, way): Line(q) for name, q in links.items() for way in Way}
+        self._chance = random.Random(SEED)
+        self._held: list[tuple[float, int, Queued]] = []
+        self._count = 0
         self._names = dict(socket.if_nameindex())
         self.queue = Queue(FILTER_QUEUE, self._on_packet)
 
@@ -63,12 +74,38 @@ class Filters:
             queued.drop()
             return
         names = (self._names.get(queued.indev, ""), self._names.get(queued.outdev, ""))
-        taken = self._judge(packet, *names)
-        if taken is None:
+        taken, now = self._judge(packet, *names), time.monotonic()
+        due = now
+        if taken is None and self._lines:
+            taken, due = self._carry(now, *names)
+        if taken is not None:
+            queued.drop()
+            self._log.write("dropped", **taken, packets=1, **describe(packet))
+        elif due <= now:
             queued.accept()
-            return
-        queued.drop()
-        self._log.write("dropped", **taken, packets=1, **describe(packet))
+        else:
+            queued.retain()
+            self._count += 1
+            heapq.heappush(self._held, (due, self._count, queued))
+
+    def tick(self) -> float:
+        """Let go what is due; returns in how many seconds to call again."""
+        while self._held and self._held[0][0] <= time.monotonic():
+            heapq.heappop(self._held)[2].accept()
+        return self._held[0][0] - time.monotonic() if self._held else _POLL_S
+
+    def _carry(
+        self, now: float, entered: str, leaves: str
+    ) -> tuple[dict[str, object] | None, float]:
+        """When the packet is through both links, or by which counter it is lost."""
+        due = now
+        for place in ((entered, Way.EGRESS), (leaves, Way.INGRESS)):
+            if (line := self._lines.get(place)) is not None:
+                through = line.carry(due, self._chance.random(), self._chance.random())
+                if through is None:
+                    return {"counter": f"link-loss/{place[0]}"}, due
+                due = through
+        return None, due
 
     def _judge(self, packet: Packet, entered: str, leaves: str) -> dict[str, object] | None:
         """What leaves a node is its egress, what is on its way to one that node's ingress. None:
@@ -129,17 +166,19 @@ def main() -> int:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     filters = read_filters(config["filters"])
-    queues = [Filters(filters, log).queue]
-    rules = Filters.rules(sorted(filters))
-    tick: Callable[[], float] = lambda: _POLL_S  # noqa: E731
+    links = {name: Quality(**quality) for name, quality in config["links"].items()}
+    crossing = Crossing(filters, links, log)
+    queues = [crossing.queue]
+    rules = Crossing.rules(sorted({*filters, *links}))
+    ticks = [crossing.tick]
     if config["balancer"] is not None:
         spreader = Spreader(*read(config["balancer"]), log)
         queues.append(spreader.queue)
         rules += spreader.rules()
-        tick = spreader.tick
+        ticks.append(spreader.tick)
     install(rules)
     log.write("dataplane-started")
-    serve(queues, tick, lambda: bool(stop))
+    serve(queues, lambda: min(tick() for tick in ticks), lambda: bool(stop))
     return 0
 
 
