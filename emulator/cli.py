@@ -20,7 +20,7 @@ from rich.table import Table
 
 from emulator import __version__
 from emulator.lab import scenario_file
-from emulator.lab.deployment import DEVICES, world
+from emulator.lab.deployment import DEVICES, entry_address, world
 from emulator.lab.scenario import Failover, How, Scenario
 from emulator.lab.services import aws_environment
 from emulator.terminal import (
@@ -196,7 +196,7 @@ def up(scenario: str, name: str, dry_run: bool) -> None:
     )
     click.echo(picture(lab.world))
     click.echo(
-        f"\nThe virtual server is {chosen.virtual_server.destination}, port 22 (ssh), 23 (telnet), "
+        f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
         "7 (echo).\nNow: mirrorlab shell client, and there: ssh vip"
     )
 

@@ -222,3 +222,16 @@ def test_a_reset_that_begins_in_the_fabric_is_a_load_balancers() -> None:
     }  # fmt: skip
     assert found(talk) == ("RESET", "load-balancer-reset")
     assert "bigip-a is unhealthy" in verdict(talk, line).cause.text
+
+
+def test_a_device_that_only_swallowed_segments_for_a_while_did_not_take_over() -> None:
+    """Flapping: there and back before anything came through."""
+    talk = opened()
+    talk.client("pwd\n", "b", until="bigip-b:ext")
+    talk.wait(2)
+    talk.client("pwd\n", "a", again=True)
+    talk.server("/root\n", "a")
+    talk.acks("a")
+    judged = verdict(talk)
+    assert (judged.outcome, judged.cause.id) == ("SURVIVED", None)
+    assert "bigip-a carried the connection from beginning to end" in judged.cause.text
