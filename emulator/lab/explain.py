@@ -167,10 +167,10 @@ def _device_reset(
             "old-active-answered",
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
         )
-    if not connection.carried_by(node):
-        reason = fabricrules.unknown_flow(connection, facts, trigger) if trigger else None
-        if reason is not None:
-            return replace(reason, text=f"{reason.text} It reset the connection{said}.")
+    reason = fabricrules.unknown_flow(connection, facts, trigger) if trigger else None
+    if reason is not None:
+        return replace(reason, text=f"{reason.text} It reset the connection{said}.")
+    if not connection.carried_by(node, before=origin.frame):
         return Finding(
             "no-flow-reset",
             f"{node} became the active device, found no flow for the segment it received, "
@@ -197,7 +197,7 @@ def _where_lost(
             return _lost_at_old(connection, facts, direction, ending, switched)
         case Fate.DEVICE:
             reason = fabricrules.unknown_flow(connection, facts, ending.last)
-            if reason is not None and not connection.carried_by(node):
+            if reason is not None:
                 return replace(reason, text=f"{reason.text} It dropped the segments in silence.")
             decision = facts.decision_on(ending.last)
             said = f" (journal: {decision['what']})" if decision else ""

@@ -71,8 +71,12 @@ def _why_unknown(connection: Connection, facts: Facts, interface: str, last: Sig
 
 
 def unknown_flow(connection: Connection, facts: Facts, arrival: Sighting) -> Finding | None:
-    """Why a device that never carried the connection could not know it."""
-    return _address_changed(connection, arrival) or _never_mirrored(connection, facts, arrival)
+    """Why a device that never carried the connection could not know it. With a changed address
+    it may have passed on what came from the other side, which kept its addresses."""
+    changed = _address_changed(connection, arrival)
+    if changed is not None or connection.carried_by(arrival.node, before=arrival.frame):
+        return changed
+    return _never_mirrored(connection, facts, arrival)
 
 
 def fabric_reset(facts: Facts, origin: Sighting) -> Finding:

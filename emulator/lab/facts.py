@@ -105,14 +105,13 @@ class Connection:
                 return transmission
         return None
 
-    def carried_by(self, device: str) -> bool:
-        """Whether `device` ever passed a segment on from one side to the other, or as a proxy
-        sent one of its own that was no reset."""
+    def carried_by(self, device: str, *, before: int | None = None) -> bool:
+        """Whether `device` (before a frame) ever passed a segment on from one side to the other,
+        or as a proxy sent one of its own that was no reset."""
+        seen = (t for t, _ in self.transmissions if before is None or t.origin.frame < before)
         if self.proxied:
-            return any(
-                t.origin.node == device and not t.segment.flags & RST for t, _ in self.transmissions
-            )
-        return any(_passed(t, device) for t, _ in self.transmissions)
+            return any(t.origin.node == device and not t.segment.flags & RST for t in seen)
+        return any(_passed(t, device) for t in seen)
 
     def acknowledged_by(self, device: str, direction: Direction) -> tuple[SeqNum, Sighting] | None:
         """How far a proxying device's acknowledgements of a direction's bytes came, as its

@@ -162,6 +162,28 @@ def test_the_same_destination_address_at_the_new_device_is_not() -> None:
     assert (judged.outcome, judged.cause.id) == ("RESET", "no-flow-reset")
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_new_device_may_pass_on_what_the_server_sends_all_the_same(first: bool) -> None:
+    """The server's side kept its addresses: its segments match the mirrored flow, before or
+    after the client has been reset."""
+    talk = Conversation()
+    talk.open("a", inner="10.0.10.100")
+    talk.server("file\n", "a")
+    if first:
+        talk.server("more\n", "b")
+    talk.client("pwd\n", "b", until="bigip-b:ext", inner="10.0.20.100")
+    talk.device_resets("b", inner="10.0.20.100")
+    if not first:
+        talk.server("more\n", "b")
+    assert found(talk) == ("RESET", "vip-address-changed")
+
+
+def test_what_the_new_device_passes_on_after_the_reset_proves_no_flow() -> None:
+    talk = ends_at_b(opened())
+    talk.server("more\n", "b")
+    assert found(talk) == ("RESET", "no-flow-reset")
+
+
 def test_segments_for_another_address_that_are_swallowed_in_silence() -> None:
     talk = Conversation()
     talk.open("a", inner="10.0.10.100")
