@@ -15,7 +15,6 @@ task is RUNNING: asked again every 3 s, at most 400 times; then the failover goe
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,7 +33,6 @@ WAIT_S, WAITS = 3.0, 400
 THREADS = 1000  # "all in parallel": as many as a table may have routes
 CONNECTIONS = 32
 _TIMEOUT_S = 10.0
-_NICE = 5  # while the SDK loads: the device beside it is starting
 
 Tell = Callable[[Mapping[str, object]], None]
 
@@ -330,9 +328,7 @@ def main() -> int:
             if json.loads(line).get("trigger"):
                 tell({"note": "failover-failed", "details": {"reason": reason}})
         return 0
-    os.nice(_NICE)
     ask = Aws(access)
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
     tell({"note": "declaration-accepted", "details": {}})
     serve(lambda: Task(declaration, identity(config, access), ask, access.retry_s, tell))
     return 0

@@ -43,7 +43,7 @@ from netns.topology import ROUTER, World
 ROOT = Path("/run/mirrorlab")
 _ID = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
 READY_S = 15.0
-API_READY_S = 60.0  # moto takes seconds to load, several times that on a busy host
+API_READY_S = 120.0  # moto takes seconds to load, many times that on a busy host
 
 
 class LabExists(RuntimeError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import sys
@@ -20,8 +19,6 @@ from typing import Any
 
 from netns.cloud.server import Line, read_world
 from netns.topology import API_PORT, World
-
-_NICE = 5  # while it loads: the devices are starting, and need the processor more
 
 
 def connect(path: Path, timeout_s: float = 15.0) -> Line:
@@ -39,7 +36,6 @@ def serve(config: Mapping[str, Any], world: World, line: Line, moment: Path) -> 
     """The HTTP server on the API's address, not yet serving."""
     address = str(world.interface("api", "eth0").address)
     listener = socket.create_server((address, API_PORT), backlog=1024)
-    os.nice(_NICE)
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
     from netns.cloud.aws import Aws
@@ -77,7 +73,6 @@ def serve(config: Mapping[str, Any], world: World, line: Line, moment: Path) -> 
 
     front = Front(settings, aws.application, lambda a, c: line.ask({"refused": a, "code": c}))
     warm_up(aws.application, api["region"])
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
     return Server(address, API_PORT, front, handler=Handler, fd=listener.detach())
 
 

@@ -21,7 +21,7 @@ from tests.e2e.conftest import MIRRORLAB, Finished, run_cli
 
 pytestmark = pytest.mark.e2e
 DELAY_S = 4.0  # the scenario's propagation delay
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 ETH_IP = 0x0800
 
 
