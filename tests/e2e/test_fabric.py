@@ -49,6 +49,9 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
         ["ssh", "telnet", "echo"], ("STALLED", "load-balancer-pinned")
     ),
     "load-balancer-gcp-never-persist": dict.fromkeys(["ssh", "telnet", "echo"], LIVES),
+    "load-balancer-gcp-no-mirroring": dict.fromkeys(
+        ["ssh", "telnet", "echo"], ("RESET", "no-flow-reset")
+    ),
     "half-done-server-side": dict.fromkeys(
         ["ssh", "telnet", "echo"], ("STALLED", "asymmetric-route")
     ),
