@@ -224,7 +224,9 @@ def _lost_at_old(
             "unknown", f"{node} lost the segments, although it was the active device still."
         )
     moved = switched or connection.switch(Direction.TO_CLIENT) is not None
-    held = None if moved else fabricrules.pinned(facts, node, ending.last)
+    # Whether or not the server's side, which no load balancer leads, has moved meanwhile.
+    clients = direction is Direction.TO_SERVER and not switched
+    held = fabricrules.pinned(facts, node, ending.last) if clients else None
     if held is not None:
         return held
     if not moved and _fabric_moved_after(facts, ending.last):

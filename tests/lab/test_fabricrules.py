@@ -228,6 +228,13 @@ def test_a_load_balancer_that_keeps_to_a_target_it_knows_to_be_dead() -> None:
     assert {"health probe of bigip-a: failed", "health probe of bigip-b: answered"} <= shown
 
 
+def test_it_keeps_to_the_dead_target_although_the_servers_side_has_moved() -> None:
+    """The server's last line is sent again, by the new device: the client's side is what hangs."""
+    talk = opened()
+    talk.server("more\n", "b")
+    assert found(goes_on_to_a(talk, a=False, b=True)) == ("STALLED", "load-balancer-pinned")
+
+
 @pytest.mark.parametrize(("a", "b"), [(True, True), (False, False), (True, False)])
 def test_a_load_balancer_that_does_not_know_better_is_not_blamed(a: bool, b: bool) -> None:
     assert found(goes_on_to_a(opened(), a=a, b=b)) == ("STALLED", "route-never-moved")
