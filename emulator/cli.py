@@ -26,7 +26,7 @@ from emulator.choices import (
     world_option,
 )
 from emulator.lab import scenario_file
-from emulator.lab.deployment import DEVICES, arp_cache_s, world
+from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
 from emulator.lab.scenario import Failover, How, Scenario
 from emulator.lab.services import aws_environment
 from emulator.terminal import (
@@ -185,7 +185,7 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
     )
     click.echo(picture(lab.world))
     click.echo(
-        f"\nThe virtual server is {chosen.virtual_server.destination}, port 22 (ssh), 23 (telnet), "
+        f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
         "7 (echo).\nNow: mirrorlab shell client, and there: ssh vip"
     )
 

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from netns.topology import ROUTER, NetworkInterface, World
 
+INTERNET = "client"  # the node beyond the internet gateway
 FIRST_TABLE = 100  # Linux routing tables 100, 101, ... stand for the VPC's route tables
 
 
@@ -190,6 +191,13 @@ def table_number(world: World, route_table: str) -> int:
     return FIRST_TABLE + world.route_tables.index(route_table)
 
 
+def address_steps(world: World, address: IPv4Address, target: str) -> list[AddRoute]:
+    """The VPC's local route to a secondary private address, in every route table: to the network
+    interface that has it, or nowhere."""
+    destination = IPv4Network(f"{address}/32")
+    return [route_step(world, table, destination, target) for table in world.route_tables]
+
+
 def route_step(world: World, route_table: str, destination: IPv4Network, target: str) -> AddRoute:
     """The route of a VPC route table towards a network interface (or "blackhole")."""
     namespace, table = world.namespace(ROUTER), table_number(world, route_table)
@@ -267,29 +275,36 @@ def _route_tables(world: World) -> Iterator[Step]:
         yield AddRoute(namespace, IPv4Network("0.0.0.0/0"), "", None, table)
     for (route_table, destination), target in world.routes.items():
         yield route_step(world, route_table, destination, target)
+    for address, target in world.secondary.items():
+        yield from address_steps(world, address, target)
 
 
 def fabric_ruleset(world: World) -> str:
-    """The fabric's drops, each with a named counter; the checks are sets, changed at run time.
+    """The fabric's drops, each with a named counter, and the internet gateway's translation.
 
-    An interface in `checked` may send only from its own address and receive only for it.
+    An interface in `checked` may send only from its `owned` addresses and receive only for
+    them. The gateway stands between `INTERNET` and all others; it translates each packet
+    by itself, with no memory of flows, so a change of association moves established ones at
+    once. Sets and maps are changed at run time.
     """
     counters = "".join(
         f"    counter {counter_name('source-dest-check', i)} {{ }}\n" for i in world.interfaces
     )
     checked = ", ".join(f'"{i.router_name}"' for i in world.interfaces if i.source_dest_check)
+    owned = ", ".join(f'"{name}" . {address}' for name, address in owned_addresses(world))
     rules = ""
     for i in world.interfaces:
-        name, counter = i.router_name, counter_name("source-dest-check", i)
-        drop = f"counter name {counter} drop"
+        name, drop = i.router_name, f"counter name {counter_name('source-dest-check', i)} drop"
         rules += (
-            f'    iifname "{name}" iifname @checked ip saddr != {i.address} {drop}\n'
-            f'    oifname "{name}" oifname @checked ip daddr != {i.address} {drop}\n'
+            f'    iifname "{name}" iifname @checked iifname . ip saddr != @owned {drop}\n'
+            f'    oifname "{name}" oifname @checked oifname . ip daddr != @owned {drop}\n'
         )
     return (
         "table ip fabric {\n"
         f"{counters}"
         f"    set checked {{ type ifname; elements = {{ {checked} }} }}\n"
+        f"    set owned {{ type ifname . ipv4_addr; elements = {{ {owned} }} }}\n"
+        f"{_gateway(world)}"
         "    chain forward {\n"
         "    type filter hook forward priority filter; policy accept;\n"
         f"{rules}"
@@ -299,6 +314,37 @@ def fabric_ruleset(world: World) -> str:
         "    icmp type { destination-unreachable, time-exceeded, redirect } drop\n"
         "    }\n"
         "}\n"
+    )
+
+
+def owned_addresses(world: World) -> list[tuple[str, IPv4Address]]:
+    """Each interface's private addresses, by its name on the router."""
+    primary = [(i.router_name, i.address) for i in world.interfaces]
+    names = {i.id: i.router_name for i in world.interfaces}
+    return primary + [(names[target], address) for address, target in world.secondary.items()]
+
+
+def _gateway(world: World) -> str:
+    """Private addresses outside, public ones inside: neither crosses the gateway."""
+    pairs = [(public, private) for public, (_, private) in world.elastic_ips.items()]
+    inward = ", ".join(f"{public} : {private}" for public, private in pairs)
+    outward = ", ".join(f"{private} : {public}" for public, private in pairs)
+    internet = world.interface(INTERNET, "eth0").router_name
+
+    def elements(text: str) -> str:
+        return f"elements = {{ {text} }} " if text else ""
+
+    return (
+        f"    map elastic_in {{ type ipv4_addr : ipv4_addr; {elements(inward)}}}\n"
+        f"    map elastic_out {{ type ipv4_addr : ipv4_addr; {elements(outward)}}}\n"
+        "    chain from_internet {\n"
+        "    type filter hook prerouting priority mangle - 10; policy accept;\n"
+        f'    iifname "{internet}" ip daddr set ip daddr map @elastic_in\n'
+        "    }\n"
+        "    chain to_internet {\n"
+        "    type filter hook postrouting priority mangle + 10; policy accept;\n"
+        f'    oifname "{internet}" ip saddr set ip saddr map @elastic_out\n'
+        "    }\n"
     )
 
 

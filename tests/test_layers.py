@@ -36,11 +36,15 @@ PURE = (
     "emulator.lab.control_plane",
     "emulator.lab.deployment",
     "emulator.lab.explain",
+    "emulator.lab.fabric_settings",
+    "emulator.lab.fabricrules",
     "emulator.lab.facts",
     "emulator.lab.factors",
     "emulator.lab.legs",
     "emulator.lab.mirror_channel",
     "emulator.lab.mirrorwatch",
+    "emulator.lab.mirrorrules",
+    "emulator.lab.model",
     "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",
@@ -49,7 +53,12 @@ PURE = (
     "emulator.lab.streams",
     "emulator.lab.tracing",
     "emulator.lab.verdict",
+    "netns.cloud.balancer",
     "netns.cloud.fabric",
+    "netns.cloud.filters",
+    "netns.cloud.links",
+    "netns.cloud.packets",
+    "netns.cloud.profiles",
     "netns.onprem",
     "netns.cloud.throttle",
     "netns.plan",
@@ -73,7 +82,8 @@ PURE_LIBRARIES = {
 EFFECTFUL_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__"}
 # Whose settings must never reach a verdict: the modules that judge may not see a scenario.
 JUDGES = (
-    "tracing", "streams", "legs", "facts", "mirrorwatch", "proxied", "explain", "causes", "verdict",
+    "tracing", "streams", "legs", "facts", "mirrorwatch", "mirrorrules", "proxied", "fabricrules",
+    "explain", "causes", "verdict",
 )  # fmt: skip
 
 MODULES = sorted(p for top in ("emulator", "netns") for p in (ROOT / top).rglob("*.py"))

@@ -1,4 +1,6 @@
 """The applications whose sessions the lab runs, and the ports they are known by."""
 
-PORTS: dict[str, int] = {"ssh": 22, "telnet": 23, "echo": 7, "bulk": 5001, "idle": 5002}
+PORTS: dict[str, int] = {
+    "ssh": 22, "telnet": 23, "echo": 7, "bulk": 5001, "idle": 5002, "feed": 5007, "pausing": 5008,
+}  # fmt: skip
 NAMES: dict[int, str] = {port: name for name, port in PORTS.items()}

@@ -15,5 +15,14 @@ CAUSES: dict[str, str] = {
     "idle-expired": "a device had let the flow expire for want of traffic",
     "source-dest-check": "the fabric dropped it: the interface's source/destination check is on",
     "mirror-lag": "the old device had acknowledged bytes that the new one did not hold yet",
+    "vip-address-changed": "the new device gets the connection for another destination address "
+    "than the old one did, so a mirrored flow cannot match",
+    "security-group-denied": "no rule of an interface's security group allowed it",
+    "security-group-lost-state": "the interface's security group did not know the connection, "
+    "which began elsewhere or was idle too long, and dropped segments in the middle of it",
+    "firewall-lost-state": "the same by a stateful firewall in the path",
+    "load-balancer-pinned": "the load balancer went on sending the connection to a device whose "
+    "health probes failed",
+    "load-balancer-reset": "the load balancer itself reset the connection",
     "unknown": "no rule fits what was seen; a bug to file, with the capture",
 }

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+from enum import Enum
+from ipaddress import IPv4Address
+
 from emulator.core import config as device
+from emulator.lab.applications import PORTS
 from emulator.lab.control_plane import access, extra_routes, with_addresses
+from emulator.lab.fabric_settings import filters
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
 from netns.onprem import FLOATING, KIND, MASQUERADE_MAC, onprem
@@ -11,6 +17,7 @@ from netns.topology import ROUTER, NetworkInterface, World, cloud
 
 DEVICES = ("bigip-a", "bigip-b")
 BACKENDS = ("backend-1", "backend-2")
+HEALTH_PORT = 8080
 TRAFFIC_GROUP = "traffic-group-1"
 
 
@@ -22,7 +29,31 @@ def world(scenario: Scenario, lab: str) -> World:
         (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
         for route in scenario.cloud.routes
     }
-    return with_addresses(scenario, cloud(lab, routes), *DEVICES)
+    built = with_addresses(scenario, cloud(lab, routes), *DEVICES)
+    balancer = scenario.cloud.load_balancer
+    if balancer is None or not balancer.translates:
+        return built
+    outer = (built.interface(node, "ext").id for node in DEVICES)
+    return replace(
+        built, secondary=built.secondary | dict(zip(balancer.private, outer, strict=True))
+    )
+
+
+def entry_address(scenario: Scenario) -> IPv4Address:
+    """What clients connect to: the elastic IP, where there is one."""
+    elastic = scenario.cloud.elastic_ips
+    return elastic[0].public if elastic else scenario.virtual_server.destination
+
+
+def destination_on(scenario: Scenario, node: str) -> IPv4Address:
+    """The virtual server's address on one device: behind an elastic IP, or a load balancer that
+    translates, each has its own."""
+    elastic, balancer = scenario.cloud.elastic_ips, scenario.cloud.load_balancer
+    if elastic:
+        return elastic[0].private[DEVICES.index(node)]
+    if balancer is not None and balancer.translates:
+        return balancer.private[DEVICES.index(node)]
+    return scenario.virtual_server.destination
 
 
 def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
@@ -45,7 +76,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         virtual_servers=(
             device.VirtualServer(
                 name="vs_alien",
-                destination=Endpoint(server.destination, device.ANY_PORT),
+                destination=Endpoint(destination_on(scenario, node), device.ANY_PORT),
                 pool=tuple(
                     Endpoint(built.interface(member, "eth0").address, device.ANY_PORT)
                     for member in server.pool
@@ -60,6 +91,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 commit=device.Commit(server.commit),
                 remirror=server.commit == "sync" if server.remirror is None else server.remirror,
             ),
+            *_health(scenario, built, node),
         ),
         cloud_failover=None if shared else access(scenario, built, node, DEVICES),
         floating=_floating(scenario) if shared else (),
@@ -92,3 +124,59 @@ def _floating(scenario: Scenario) -> tuple[device.FloatingAddress, ...]:
     addresses = [*selves, ("ext", server.destination)]
     addresses += [("int", a) for a in server.snat_pool if server.snat == "pool"]
     return tuple(device.FloatingAddress(interface, address) for interface, address in addresses)
+
+
+def dataplane_config(scenario: Scenario, built: World) -> dict[str, object] | None:
+    """What the fabric's data plane is told; None where routes alone decide."""
+    cloud_ = scenario.cloud
+    names = {f"{i.node}:{i.name}": i.router_name for i in built.interfaces}
+    found = filters(cloud_.security_groups, cloud_.firewall, names, cloud_.provider)
+    if not found and not cloud_.links and cloud_.load_balancer is None:
+        return None
+    return {
+        "filters": found,
+        "links": {names[name]: link.model_dump() for name, link in cloud_.links.items()},
+        "balancer": _balancer_config(scenario, built),
+    }
+
+
+def _balancer_config(scenario: Scenario, built: World) -> dict[str, object] | None:
+    balancer = scenario.cloud.load_balancer
+    if balancer is None:
+        return None
+    outer = [built.interface(node, "ext") for node in DEVICES]
+    policy = {
+        key: value.value if isinstance(value, Enum) else value
+        for key, value in asdict(balancer.policy).items()
+    }
+    return {
+        "entry": built.interface("client", "eth0").router_name,
+        "frontend": str(entry_address(scenario)),
+        "targets": [
+            {
+                "name": i.node,
+                "interface": i.router_name,
+                "gateway": str(i.subnet.gateway),
+                "address": str(i.address),
+                "port": HEALTH_PORT,
+            }
+            for i in outer
+        ],
+        "private": list(map(str, balancer.private)) if balancer.translates else [],
+        "policy": policy,
+    }
+
+
+def _health(scenario: Scenario, built: World, node: str) -> tuple[device.VirtualServer, ...]:
+    """The virtual server that answers health probes, where there are any: on the device's own
+    outer address, and like every one of the traffic group served by the active device only."""
+    if scenario.cloud.load_balancer is None:
+        return ()
+    member = built.interface(scenario.virtual_server.pool[0], "eth0").address
+    return (
+        device.VirtualServer(
+            name="vs_health",
+            destination=Endpoint(built.interface(node, "ext").address, HEALTH_PORT),
+            pool=(Endpoint(member, PORTS["echo"]),),
+        ),
+    )

@@ -21,6 +21,7 @@ from emulator.lab.scenario import How
 from emulator.lab.sessions import Sessions
 from emulator.lab.wait import LabFault, wait_until
 from netns.execute import NamespaceError, call_in
+from netns.topology import ROUTER
 
 OPEN_S = 20.0
 API_CALLS = 10  # of a failover, one after the other
@@ -73,7 +74,7 @@ class Experiment:
             self._lab.wait_control_plane()
             self._steady_until_failover(failover.after_s, time.monotonic() - since)
             self._look()
-            self._fail_over(failover.how)
+            self._fail_over(failover.how, failover.back_after_s)
         self._note("observation-ends")
         self._count_drops()
         self._check()
@@ -98,7 +99,7 @@ class Experiment:
             return self._sessions.conversing(MIN_LINES)
 
         wait_until("every session to converse", conversing, timeout_s=OPEN_S)
-        if self._scenario.virtual_server.mirroring:
+        if self._scenario.virtual_server.mirroring and self._scenario.devices.await_mirror:
             wait_until("the standby to hold every flow", self._mirrored, timeout_s=OPEN_S)
 
     def _mirrored(self) -> bool:
@@ -143,13 +144,19 @@ class Experiment:
         self.mirror = MirrorState(_count(state, "mirrored_flows"), int(octets))
         self._count_drops()  # a device that dies takes its counters along
 
-    def _fail_over(self, how: How) -> None:
+    def _fail_over(self, how: How, back_after_s: float | None) -> None:
         if self._behind is not None:
             self._behind(self._lab)
         self._progress(f"failover: {how.value} of {DEVICES[0]}")
         triggered = time.time()
         self._note("failover-triggered", how=how.value, device=DEVICES[0])
         trigger(self._lab, DEVICES[0], how)
+        if back_after_s is not None:
+            wait_until("the other way round", _after(back_after_s), timeout_s=back_after_s + 10)
+            self._progress(f"and back: force-standby of {DEVICES[1]}")
+            triggered = time.time()
+            self._note("failed-back", how=How.FORCE_STANDBY.value, device=DEVICES[1])
+            trigger(self._lab, DEVICES[1], How.FORCE_STANDBY)
         self._watch(triggered, self._deadline_s(how))
 
     def _deadline_s(self, how: How) -> float:
@@ -162,6 +169,8 @@ class Experiment:
         detection = 0.0 if how is How.FORCE_STANDBY else devices.failover_timeout_s
         delays = [cloud.propagation_delay_s, *cloud.table_delay_s.values()]
         delay = max(delays) if self._scenario.world == "cloud" else 0.0
+        if cloud.load_balancer is not None:
+            delay = max(delay, cloud.load_balancer.detection_s)
         delay += API_CALLS * (cloud.api.authentication_s + cloud.api.queue_s)
         return 2 * (detection + delay) + 4 + self._scenario.observe_s
 
@@ -211,7 +220,7 @@ class Experiment:
         return None
 
     def _count_drops(self) -> None:
-        for node in DEVICES:
+        for node in (*DEVICES, ROUTER):
             with contextlib.suppress(NamespaceError):
                 drops = call_in(self._lab.world.namespace(node), dropped)
                 if drops > self._drops.get(node, 0):
@@ -225,6 +234,11 @@ class Experiment:
 
 class _Unsettled(Exception):
     """The deadline came first. No fault: it is what STALLED means."""
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() >= deadline
 
 
 def _count(state: dict[str, object], key: str) -> int:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from emulator.lab import fabricrules, mirrorrules
 from emulator.lab.causes import CAUSES
+from emulator.lab.fabricrules import Finding
 from emulator.lab.facts import Connection, Direction, Ending, Facts, Fate
-from emulator.lab.proxied import mirror_lag, passed_on, stuck
+from emulator.lab.proxied import passed_on, stuck
 from emulator.lab.tracing import ROUTER, TAIL_NS, Sighting, Transmission, is_device, is_end
 
 CAPTURE = "run.pcapng"
@@ -55,16 +57,12 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
         evidence.append(Evidence.of(trigger, what))
     evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
     evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
-    cause, text = _who_reset(connection, facts, origin, trigger)
-    if cause in ("unknown", "no-flow-reset") and _by_another_device(connection, origin):
-        lagging = _lagging(connection, facts)
-        if lagging is not None:
-            return replace(
-                lagging,
-                text=f"{lagging.text} {origin.node} reset it.",
-                evidence=(*lagging.evidence, *evidence[-2:]),
-            )
-    return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
+    found = _who_reset(connection, facts, origin, trigger)
+    if found.cause in ("unknown", "no-flow-reset") and _by_another_device(connection, origin):
+        lag = mirrorrules.lagging(connection, facts)
+        if lag is not None:
+            found = replace(lag, text=f"{lag.text} {origin.node} reset it.")
+    return _cause(found, evidence)
 
 
 def explain_loss(connection: Connection, facts: Facts) -> Cause:
@@ -73,47 +71,25 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
     The state at the end counts: what was lost during the outage itself, before the fabric
     moved, is what every failover costs. So the last transmission of each direction tells.
     """
-    lagging = _lagging(connection, facts)
-    if lagging is not None:
-        return lagging
+    lag = mirrorrules.lagging(connection, facts)
+    if lag is not None:
+        first = min(sighting.frame for sighting, _ in lag.shown)
+        return _cause(lag, _last_delivered(connection, before=first))
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
+        if connection.stream(direction).oldest_undelivered() is None:
+            continue  # a lost acknowledgement of an end that waits for nothing tells nothing
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
-            cause, text = _where_lost(connection, facts, direction, ending)
             evidence = [
                 *_last_delivered(connection, before=ending.last.frame),
                 Evidence.of(ending.last, f"{ending.fate.value}: {_describe(ending.last)}"),
             ]
-            return Cause(cause, text, (*_channel(cause, connection, facts), *evidence))
+            return _cause(_where_lost(connection, facts, direction, ending), evidence)
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
 
 
 def _by_another_device(connection: Connection, origin: Sighting) -> bool:
     return is_device(origin.node) and origin.node != connection.first_device
-
-
-def _lagging(connection: Connection, facts: Facts) -> Cause | None:
-    """Whether the new device lacks what the old one had acknowledged."""
-    lag = mirror_lag(connection, facts) if connection.proxied else None
-    if lag is None:
-        return None
-    first, old = connection.first_device, lag.old.segment.ack
-    evidence = [Evidence.of(lag.old, f"{lag.end} receives the old device's acknowledgement {old}")]
-    if lag.new is not None:
-        said = f"{lag.end} receives the new device's: only {lag.new.segment.ack}"
-        evidence = [
-            *_last_delivered(connection, before=lag.new.frame),
-            *evidence,
-            Evidence.of(lag.new, said),
-        ]
-    what = f"{lag.octets} bytes of {lag.end}'s" if lag.octets else f"{lag.end}'s connection"
-    how = "" if lag.new is not None else " Over the mirroring channel they never came."
-    return Cause(
-        "mirror-lag",
-        f"{first} had acknowledged {what} that the new active device does not have: they were "
-        f"not mirrored in time.{how}",
-        tuple(evidence),
-    )
 
 
 def explain_survival(connection: Connection, facts: Facts) -> Cause:
@@ -122,6 +98,13 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
     if switch is None:
         return Cause(None, "One device carried the connection from beginning to end.")
     device = switch.device or "the other device"
+    if not connection.carried_by(device):
+        return Cause(
+            None,
+            f"{connection.first_device} carried the connection from beginning to end. Segments "
+            f"that went to {device} meanwhile were sent again.",
+            (Evidence.of(switch.origin, f"first segment that goes to {device}, and no further"),),
+        )
     how = _how_known(connection, facts, device)
     same = ""
     if connection.server is not None:
@@ -140,85 +123,73 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
 
 def _who_reset(
     connection: Connection, facts: Facts, origin: Sighting, trigger: Sighting | None
-) -> tuple[str, str]:
+) -> Finding:
     node = origin.node
     if is_device(node):
         return _device_reset(connection, facts, origin, trigger)
+    if node == ROUTER:
+        return fabricrules.fabric_reset(facts, origin)
     server = connection.server
     if server is not None and node == server.node and trigger is not None:
         source = trigger.segment.source
         if source != server.remote:
-            return (
+            return Finding(
                 "snat-address-changed",
                 f"The server's connection is with {server.remote}. The new active device sent "
                 f"the same conversation on from {source}, where {node} has no connection, so "
                 f"{node} reset it.",
             )
-    return "unknown", f"{node} reset the connection; no rule explains why."
+    return Finding("unknown", f"{node} reset the connection; no rule explains why.")
 
 
 def _device_reset(
     connection: Connection, facts: Facts, origin: Sighting, trigger: Sighting | None
-) -> tuple[str, str]:
+) -> Finding:
     node = origin.node
     relayed = passed_on(connection, origin) if connection.proxied else None
     if relayed is not None:
-        cause, text = _who_reset(connection, facts, relayed.origin, _answered(connection, relayed))
-        return cause, f"{text} {node} reset the other side for it."
+        found = _who_reset(connection, facts, relayed.origin, _answered(connection, relayed))
+        return replace(found, text=f"{found.text} {node} reset the other side for it.")
     decision = facts.decision_on(trigger) if trigger else None
     why = str(decision["cause"]) if decision and "cause" in decision else ""
     said = f' ("{why}")' if why else ""
     if why not in ("", NO_FLOW):
-        return "unknown", f"{node} reset the connection{said}."
+        return Finding("unknown", f"{node} reset the connection{said}.")
     if _expired(facts, node, connection):
-        return "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
+        return Finding(
+            "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
+        )
     if node == connection.first_device:
         if facts.served(node, origin):
-            return "unknown", f"{node}, still the active device, reset the connection{said}."
-        return (
+            return Finding(
+                "unknown", f"{node}, still the active device, reset the connection{said}."
+            )
+        return Finding(
             "old-active-answered",
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
         )
-    if not connection.carried_by(node):
+    changed = fabricrules.address_changed(connection, trigger) if trigger else None
+    if changed is not None:
+        return replace(changed, text=f"{changed.text} It reset the connection{said}.")
+    if not connection.carried_by(node, before=origin.frame):
         text = (
             f"{node} became the active device, found no flow for the segment it received, "
             f"and reset the connection{said}."
         )
-        return _not_mirrored(connection, facts, "no-flow-reset", text)
-    return "unknown", f"{node} carried the connection, then reset it{said}."
-
-
-def _not_mirrored(connection: Connection, facts: Facts, cause: str, text: str) -> tuple[str, str]:
-    """A device without the flow: had the other one a channel to give it by?"""
-    old = connection.first_device
-    if old is None or facts.channel_down(old) is None:
-        return cause, text
-    lost = [r for r in facts.records_of("mirror-channel-lost") if r.get("node") == old]
-    said = f' (its journal: "{lost[-1].get("reason")}")' if lost else ""
-    return (
-        "mirror-channel-down",
-        f"{text} It was not given the flow: the mirroring channel was down when {old} was last "
-        f"active{said}.",
-    )
-
-
-def _channel(cause: str, connection: Connection, facts: Facts) -> list[Evidence]:
-    """The frame that shows that the channel was down, if that is the cause."""
-    old = connection.first_device
-    down = facts.channel_down(old) if old and cause == "mirror-channel-down" else None
-    return [Evidence.of(down.since, down.what)] if down else []
+        return mirrorrules.not_mirrored(connection, facts, Finding("no-flow-reset", text))
+    return Finding("unknown", f"{node} carried the connection, then reset it{said}.")
 
 
 def _where_lost(
     connection: Connection, facts: Facts, direction: Direction, ending: Ending
-) -> tuple[str, str]:
+) -> Finding:
     segment, node = ending.last.segment, ending.node
     switched = connection.switch(Direction.TO_SERVER) is not None
     old = connection.first_device
     match ending.fate:
         case Fate.MISADDRESSED:
             if connection.server is not None and node == connection.server.node:
-                return (
+                return Finding(
                     "snat-address-changed",
                     f"Segments reach {node} from {segment.source} instead of "
                     f"{connection.server.remote}, which its connection is with.",
@@ -226,29 +197,43 @@ def _where_lost(
         case Fate.LINK | Fate.DEVICE if node == old and is_device(node):
             return _lost_at_old(connection, facts, direction, ending, switched)
         case Fate.DEVICE:
+            changed = fabricrules.address_changed(connection, ending.last)
+            if changed is not None:
+                return replace(changed, text=f"{changed.text} It dropped the segments in silence.")
             decision = facts.decision_on(ending.last)
             said = f" (journal: {decision['what']})" if decision else ""
             text = f"{node} received the segments and neither passed them on nor answered{said}."
-            return _not_mirrored(connection, facts, "no-flow-dropped", text)
+            return mirrorrules.not_mirrored(connection, facts, Finding("no-flow-dropped", text))
         case Fate.FABRIC:
-            return _lost_in_fabric(facts, ending)
+            return _lost_in_fabric(connection, facts, ending)
         case _:
             pass
-    return "unknown", f"Segments were last seen at {ending.last.point}; no rule explains why."
+    return Finding(
+        "unknown", f"Segments were last seen at {ending.last.point}; no rule explains why."
+    )
 
 
 def _lost_at_old(
     connection: Connection, facts: Facts, direction: Direction, ending: Ending, switched: bool
-) -> tuple[str, str]:
+) -> Finding:
     """Segments for the device that had carried the connection, after it stopped to."""
     node, target = ending.node, ending.last.segment.destination.address
     if facts.served(node, ending.last):
-        return "unknown", f"{node} lost the segments, although it was the active device still."
+        return Finding(
+            "unknown", f"{node} lost the segments, although it was the active device still."
+        )
     moved = switched or connection.switch(Direction.TO_CLIENT) is not None
+    # Whether or not the server's side, which no load balancer leads, has moved meanwhile.
+    clients = direction is Direction.TO_SERVER and not switched
+    held = fabricrules.pinned(facts, node, ending.last) if clients else None
+    if held is not None:
+        return held
     if not moved and _fabric_moved_after(facts, ending.last):
-        return "unknown", f"{node} got the segments before the fabric moved, none came after."
+        return Finding(
+            "unknown", f"{node} got the segments before the fabric moved, none came after."
+        )
     if not moved:
-        return (
+        return Finding(
             "route-never-moved",
             f"Until the end the fabric delivered the connection's segments to {node}, which "
             f"no longer served it; none went to the other device.{_announced(facts, node, target)}",
@@ -256,13 +241,13 @@ def _lost_at_old(
     owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
     owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
     if switched and str(target) in owned:
-        return (
+        return Finding(
             "snat-address-changed",
             f"The client's segments moved to the other device, but the server answers to "
             f"{target}, an address of {node}'s own that cannot move with the traffic.",
         )
     way = "server's" if direction is Direction.TO_CLIENT else "client's"
-    return (
+    return Finding(
         "asymmetric-route",
         f"One direction moved to the other device; the {way} segments to {target} still go "
         f"to {node}.",
@@ -292,7 +277,9 @@ def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
     return any(m is not None and m.origin.frame > last.frame for m in moves)
 
 
-def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
+def _lost_in_fabric(connection: Connection, facts: Facts, ending: Ending) -> Finding:
+    if (found := fabricrules.taken(connection, facts, ending)) is not None:
+        return found
     point = ending.last.point.partition(":")[2]
     # The counter is that of the interface the segment came in by or was to leave by.
     target = str(ending.last.segment.destination.address)
@@ -303,12 +290,12 @@ def _lost_in_fabric(facts: Facts, ending: Ending) -> tuple[str, str]:
         kind, _, interface = str(record.get("counter", "")).partition("/")
         at_once = abs(float(str(record.get("time", 0))) - ending.last.time_s) < 1.0
         if at_once and kind in CAUSES and interface in places:
-            return (
+            return Finding(
                 kind,
                 f"The fabric received the segments by {point} and dropped them; its counter "
                 f"{record['counter']} rose at that moment.",
             )
-    return "unknown", f"The fabric received the segments by {point} and passed none on."
+    return Finding("unknown", f"The fabric received the segments by {point} and passed none on.")
 
 
 def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
@@ -326,6 +313,12 @@ def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
         ):
             found = arrival
     return found
+
+
+def _cause(found: Finding, evidence: list[Evidence]) -> Cause:
+    """With what else shows it, in the order of the frames."""
+    shown = [Evidence.of(sighting, text) for sighting, text in found.shown]
+    return Cause(found.cause, found.text, tuple(sorted(evidence + shown, key=lambda e: e.frame)))
 
 
 def _last_ending(connection: Connection, facts: Facts, direction: Direction) -> Ending | None:

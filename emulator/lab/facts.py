@@ -107,14 +107,13 @@ class Connection:
                 return transmission
         return None
 
-    def carried_by(self, device: str) -> bool:
-        """Whether `device` ever passed a segment on from one side to the other, or as a proxy
-        sent one of its own that was no reset."""
+    def carried_by(self, device: str, *, before: int | None = None) -> bool:
+        """Whether `device` (before a frame) ever passed a segment on from one side to the other,
+        or as a proxy sent one of its own that was no reset."""
+        seen = (t for t, _ in self.transmissions if before is None or t.origin.frame < before)
         if self.proxied:
-            return any(
-                t.origin.node == device and not t.segment.flags & RST for t, _ in self.transmissions
-            )
-        return any(_passed(t, device) for t, _ in self.transmissions)
+            return any(t.origin.node == device and not t.segment.flags & RST for t in seen)
+        return any(_passed(t, device) for t in seen)
 
     def acknowledged_by(self, device: str, direction: Direction) -> tuple[SeqNum, Sighting] | None:
         """How far a proxying device's acknowledgements of a direction's bytes came, as its
@@ -167,6 +166,7 @@ class Facts:
     roles: list[RoleReport]
     cut_frames: int
     end_ns: int
+    transmissions: list[Transmission]  # all there were, those of no connection among them
     announcements: list[Announcement] = field(default_factory=list)
     channel: list[Transmission] = field(default_factory=list)
     held: dict[Pair, SeqNum] = field(default_factory=dict)  # by the standby, of mirrored streams
@@ -225,7 +225,7 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     held = held_by(channel) if proxied else {}
     return Facts(
         connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
-        trace.announcements, channel, held,
+        trace.transmissions, trace.announcements, channel, held,
     )  # fmt: skip
 
 

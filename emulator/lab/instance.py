@@ -25,7 +25,14 @@ from emulator.device import configfile
 from emulator.device.control import ControlError, ask
 from emulator.lab.applications import PORTS
 from emulator.lab.control_plane import fabric_config
-from emulator.lab.deployment import BACKENDS, DEVICES, arp_cache_s, device_config, world
+from emulator.lab.deployment import (
+    BACKENDS,
+    DEVICES,
+    arp_cache_s,
+    dataplane_config,
+    device_config,
+    world,
+)
 from emulator.lab.scenario import Scenario
 from emulator.lab.services import listening, start_services, write_etc, write_keys
 from emulator.lab.wait import LabFault, wait_until
@@ -103,6 +110,7 @@ class Lab:
         """
         if self.scenario.world == "cloud":
             self.start_fabric()
+            self.start_dataplane()
         write_etc(self.world, self.scenario, self.folder)
         write_keys(self.folder)
         for node in DEVICES:
@@ -133,6 +141,20 @@ class Lab:
 
         wait_until("the cloud's API", settled, timeout_s=API_READY_S)
 
+    def start_dataplane(self) -> None:
+        """What of the fabric routes cannot do, where the scenario has any of it."""
+        if (settings := dataplane_config(self.scenario, self.world)) is None:
+            return
+        config, log = self.folder / "dataplane.json", self.evidence / "dataplane.jsonl"
+        config.write_text(json.dumps(settings))
+        self._python("dataplane", ROUTER, ["-m", "netns.cloud.dataplane", config, log])
+
+        def started() -> bool:
+            self.check_processes()
+            return log.exists() and "dataplane-started" in log.read_text()
+
+        wait_until("the fabric's data plane", started, timeout_s=READY_S)
+
     def start_device(self, node: str) -> None:
         """One BIG-IP's process, in its namespace and a PID namespace of its own."""
         config = self.folder / f"{node}.json"
@@ -142,7 +164,7 @@ class Lab:
 
     def wait_ready(self) -> None:
         """Until the pair has found its roles and, where asked for, mirrors; raises LabFault."""
-        mirrors = self.scenario.virtual_server.mirroring
+        mirrors = self.scenario.virtual_server.mirroring and self.scenario.devices.await_mirror
 
         def ready() -> bool:
             self.check_processes()
@@ -160,6 +182,20 @@ class Lab:
             )
 
         wait_until("bigip-a active and bigip-b standby", ready, timeout_s=READY_S)
+        balancer = self.scenario.cloud.load_balancer
+        if balancer is not None:
+            patience_s = READY_S + balancer.detection_s
+            wait_until("bigip-a healthy", self._sees_a_alone, timeout_s=patience_s)
+
+    def _sees_a_alone(self) -> bool:
+        """Whether the load balancer takes bigip-a, and no other, for healthy."""
+        self.check_processes()
+        states = {
+            r["target"]: r["state"]
+            for r in read_log(self.evidence / "dataplane.jsonl")
+            if r["what"] == "target-health"
+        }
+        return [t for t, state in states.items() if state == "healthy"] == [DEVICES[0]]
 
     def check_processes(self) -> None:
         """Raises LabFault when a process we started has ended by itself."""
@@ -195,9 +231,7 @@ class Lab:
 
     def journal(self, node: str) -> list[dict[str, object]]:
         """What a device or the provider has written down so far."""
-        path = self.evidence / f"{node}.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return read_log(self.evidence / f"{node}.jsonl")
 
     def tmsh(self, node: str, line: str) -> str:
         """Raises ControlError."""
@@ -218,6 +252,12 @@ class Lab:
             process = spawn(self.world.namespace(node), argv, log=log)
         self._processes[name] = process
         (self.folder / f"{name}.pid").write_text(str(process.pid))
+
+
+def read_log(path: Path) -> list[dict[str, object]]:
+    """The whole lines of a log of JSON lines; one still being written is left out."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def down(lab: str) -> bool:

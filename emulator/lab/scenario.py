@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
+from emulator.lab.fabric_settings import (
+    Firewall,
+    Interface,
+    Link,
+    LoadBalancer,
+    SecurityGroup,
+    check_groups,
+)
 from emulator.lab.mirror_channel import MirrorChannel
+from emulator.lab.model import Model, Seconds
 from emulator.lab.scenario_api import Api, ElasticIp
+from netns.cloud.profiles import PROFILES
 from netns.onprem import addresses_in_use, segment_of
 
-Seconds = Annotated[float, Field(ge=0, le=3600)]
-Session = Literal["ssh", "telnet", "echo", "bulk", "idle"]
+Session = Literal["ssh", "telnet", "echo", "bulk", "idle", "feed", "pausing"]
 Backend = Literal["backend-1", "backend-2"]
 
 
@@ -28,12 +37,6 @@ class How(StrEnum):
     POWER_OFF = "power-off"
     PROCESS_CRASH = "process-crash"
     LINK_DOWN = "link-down"
-
-
-class Model(BaseModel):
-    """Unknown keys are errors: a mistyped cause must not silently have no effect."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class VirtualServer(Model):
@@ -89,6 +92,11 @@ DEFAULT_ROUTES = (
 class Cloud(Model):
     """The provider's side."""
 
+    provider: Literal["aws", "azure", "gcp"] | None = Field(
+        None,
+        description="whose published times are the defaults of propagation_delay_s and of the "
+        "security groups' time-outs (netns/cloud/profiles.py); null: the lab's own",
+    )
     propagation_delay_s: Seconds = Field(
         4.0, description="from a route change accepted to effective"
     )
@@ -111,6 +119,30 @@ class Cloud(Model):
     )
     label: str = Field("mirrorlab", description="value of the tag f5_cloud_failover_label")
     api: Api = Api()
+    security_groups: dict[str, SecurityGroup] = Field(
+        default_factory=dict, description="by name; an interface in none of them passes everything"
+    )
+    firewall: Firewall | None = Field(None, description="null: none in the path")
+    load_balancer: LoadBalancer | None = Field(
+        None, description="in front of the pair, for virtual_server.destination; null: none"
+    )
+    links: dict[Interface, Link] = Field(
+        default_factory=dict, description="by interface, e.g. bigip-b:int; others take no time"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, data: Any) -> Any:
+        """What is not set is the provider's."""
+        provider = data.get("provider") if isinstance(data, dict) else None
+        if isinstance(provider, str) and provider in PROFILES:
+            return {"propagation_delay_s": PROFILES[provider].failover_s.value, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _one_group_each(self) -> Cloud:
+        check_groups(self.security_groups)
+        return self
 
 
 class Devices(Model):
@@ -129,6 +161,9 @@ class Devices(Model):
     ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
     rebuild_automap: bool = Field(
         True, description="a mirrored automap flow takes the new device's own self IP"
+    )
+    await_mirror: bool = Field(
+        True, description="begin once the standby mirrors; false: whether or not it does"
     )
     takeover_kick: bool = Field(
         False,
@@ -157,6 +192,9 @@ class Failover(Model):
 
     how: How = How.FORCE_STANDBY
     after_s: Seconds = Field(2.0, description="seconds of steady traffic before it")
+    back_after_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        None, description="so much later the other device is told to stand by: flapping"
+    )
     watch_s: Seconds | None = Field(
         None, description="seconds to watch it at most; null: from the delays that are set"
     )
@@ -208,7 +246,12 @@ class Scenario(Model):
     def _placed(self) -> None:
         """A cloud: every address is in a route; nothing is announced on a wire."""
         server, devices = self.virtual_server, self.devices
-        if not self._routed("rtb-client", server.destination):
+        default = VirtualServer.model_fields["destination"].default
+        if self.cloud.elastic_ips and server.destination != default:
+            raise ValueError(
+                "virtual_server.destination: each device has its own, in cloud.elastic_ips"
+            )
+        if not self.cloud.elastic_ips and not self._routed("rtb-client", server.destination):
             raise ValueError(
                 f"virtual_server.destination {server.destination} is in no route of rtb-client"
             )
@@ -254,6 +297,18 @@ class Scenario(Model):
                 "mirror_channel.before_failover_s: the failover comes failover.after_s seconds "
                 "after the sessions have opened, not so late"
             )
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Scenario:
+        balanced = self.cloud.load_balancer is not None
+        if balanced and any(r.table == "rtb-client" and r.move for r in self.cloud.routes):
+            raise ValueError(
+                "cloud.load_balancer leads the client's side: no route of rtb-client may move "
+                "(move: false)"
+            )
+        if balanced and self.cloud.elastic_ips:
+            raise ValueError("cloud.load_balancer and cloud.elastic_ips exclude each other")
+        return self
 
     def _routed(self, table: str, address: IPv4Address) -> bool:
         routes = (r for r in self.cloud.routes if r.table == table)

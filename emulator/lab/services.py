@@ -1,8 +1,8 @@
 """Real servers in the backends, and what their programs find in /etc.
 
-OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, and `cat` on two ports
-more. Names resolve from a hosts file only: a resolver that asked a name server would hang in
-a sealed world.
+OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, `cat` on two ports more,
+and two of ours. Names resolve from a hosts file only: a resolver that asked a name server
+would hang in a sealed world.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emulator.lab.applications import PORTS
 from emulator.lab.control_plane import aws_files
-from emulator.lab.deployment import BACKENDS
+from emulator.lab.deployment import BACKENDS, entry_address
 from emulator.lab.scenario import Scenario
 from netns.execute import spawn
 from netns.topology import World
@@ -36,7 +36,7 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     """hosts, nsswitch.conf, and an ssh_config with which `ssh vip` just works."""
     etc = folder / "etc"
     (etc / "ssh").mkdir(parents=True, exist_ok=True)
-    hosts = ["127.0.0.1 localhost", f"{scenario.virtual_server.destination} vip"]
+    hosts = ["127.0.0.1 localhost", f"{entry_address(scenario)} vip"]
     hosts += [f"{address} snat-pool" for address in scenario.virtual_server.snat_pool]
     for interface in world.interfaces:
         suffix = "" if interface.name == "eth0" else f"-{interface.name}"
@@ -105,6 +105,7 @@ def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
         commands = {
             "sshd": [SSHD, "-D", "-e", "-f", str(sshd)],
             "inetd": [INETD, "-d", f"-p{pid}", str(inetd)],
+            "ownservers": [sys.executable, "-m", "emulator.lab.ownservers", address],
         }
         for name, argv in commands.items():
             with (folder / f"{node}-{name}.log").open("ab") as log:

@@ -4,7 +4,9 @@
 (OpenSSH's ssh, inetutils' telnet, a plain socket for echo), has the far end echo
 (`cat`; in telnet typed into the shell), then writes numbered lines at a steady pace and
 compares every byte that comes back with what it wrote. `bulk` writes much and fast; `idle`
-says QUIET_AFTER lines, then nothing until the file LOG.wake exists. LOG gets JSON lines:
+says QUIET_AFTER lines, then nothing until the file LOG.wake exists. A feed is the
+other way round: the far end sends the lines, the client says nothing. A pausing session is an
+echo that is silent for PAUSE_S after TALK_S, and so on. LOG gets JSON lines:
 
     open                    the conversation has begun
     progress  sent, received    bytes so far, at most every 0.1 s
@@ -26,15 +28,22 @@ import sys
 import time
 import tty
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pexpect
 
 from emulator.lab.applications import PORTS
 
-PACE_S = {"ssh": 0.1, "telnet": 0.1, "echo": 0.05, "bulk": 0.03, "idle": 0.1}
-LINE_BYTES = {"ssh": 64, "telnet": 64, "echo": 1024, "bulk": 4096, "idle": 64}
+PACE_S = {
+    "ssh": 0.1, "telnet": 0.1, "echo": 0.05, "bulk": 0.03, "idle": 0.1, "feed": 0.1, "pausing": 0.1,
+}  # fmt: skip
+LINE_BYTES = {
+    "ssh": 64, "telnet": 64, "echo": 1024, "bulk": 4096, "idle": 64, "feed": 256, "pausing": 64,
+}  # fmt: skip
 QUIET_AFTER = 10  # lines of an idle session
+TALK_S, PAUSE_S = 5.0, 8.0
 MAX_OUTSTANDING = 64 << 10
 _OPEN_TIMEOUT_S = 15
 
@@ -121,19 +130,18 @@ def open_telnet(address: str, etc: Path) -> Transport:
 
 
 def open_plain(address: str, etc: Path, kind: str = "echo") -> Transport:
-    """A plain TCP connection to something that echoes; ends with the kernel's own word."""
+    """A plain TCP connection to `kind`'s port; ends with the kernel's own word."""
     connection = socket.create_connection((address, PORTS[kind]), timeout=_OPEN_TIMEOUT_S)
     connection.settimeout(None)
     fd = os.dup(connection.fileno())
     return Transport(fd, connection.detach(), lambda: "")
 
 
+_PLAIN = ("echo", "bulk", "idle", "feed", "pausing")
 _OPENERS: dict[str, Callable[[str, Path], Transport]] = {
     "ssh": open_ssh,
     "telnet": open_telnet,
-    "echo": open_plain,
-    "bulk": lambda address, etc: open_plain(address, etc, "bulk"),
-    "idle": lambda address, etc: open_plain(address, etc, "idle"),
+    **{kind: partial(open_plain, kind=kind) for kind in _PLAIN},
 }
 
 
@@ -174,9 +182,7 @@ class Conversation:
             now = time.monotonic()
             if now >= next_line:
                 next_line = now + self._pace_s
-                if len(self._outstanding) < MAX_OUTSTANDING and not self._quiet():
-                    self._say(line(self._index, self._size))
-                    self._index += 1
+                self._speak()
             if now >= next_report and reported != (self.sent, self.received):
                 next_report, reported = now + 0.1, (self.sent, self.received)
                 self._log("progress", sent=self.sent, received=self.received)
@@ -187,6 +193,11 @@ class Conversation:
 
     def _quiet(self) -> bool:
         return self._wake is not None and self._index >= QUIET_AFTER and not self._wake.exists()
+
+    def _speak(self) -> None:
+        if len(self._outstanding) < MAX_OUTSTANDING and not self._quiet():
+            self._say(line(self._index, self._size))
+            self._index += 1
 
     def _say(self, data: bytes) -> None:
         self._outstanding += data
@@ -213,6 +224,34 @@ class Conversation:
         self.received += len(data)
 
 
+class Listening(Conversation):
+    """Says nothing; checks the lines the far end sends by itself."""
+
+    def _speak(self) -> None:
+        return
+
+    def _check(self, data: bytes) -> None:
+        while len(self._outstanding) < len(data):
+            self._outstanding += line(self._index, self._size)
+            self._index += 1
+        super()._check(data)
+
+
+class Pausing(Conversation):
+    """Talks for a while, then says nothing for a while."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._began = time.monotonic()
+
+    def _speak(self) -> None:
+        if (time.monotonic() - self._began) % (TALK_S + PAUSE_S) < TALK_S:
+            super()._speak()
+
+
+_ROLES: dict[str, type[Conversation]] = {"feed": Listening, "pausing": Pausing}
+
+
 def main() -> int:
     """Exit 0 whatever the session's end: the log has it."""
     if len(sys.argv) != 5 or sys.argv[1] not in _OPENERS:
@@ -229,7 +268,8 @@ def main() -> int:
         try:
             transport = _OPENERS[kind](address, etc)
             log("open")
-            conversation = Conversation(transport, kind, log, wake_file(Path(path)))
+            role = _ROLES.get(kind, Conversation)
+            conversation = role(transport, kind, log, wake_file(Path(path)))
             conversation.run()
         except (Ended, OSError) as error:
             received = conversation.received if conversation else 0

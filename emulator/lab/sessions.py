@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emulator.lab.deployment import entry_address
 from emulator.lab.instance import Lab
 from emulator.lab.session import LINE_BYTES, wake_file
 from netns.execute import spawn
@@ -50,7 +51,7 @@ class Sessions:
     def start(self) -> None:
         """One process per session."""
         lab = self._lab
-        address = str(lab.scenario.virtual_server.destination)
+        address = str(entry_address(lab.scenario))
         etc = lab.folder / "etc"
         for name, log in self._logs.items():
             argv: list[str | Path] = [sys.executable, "-m", "emulator.lab.session"]
@@ -151,5 +152,6 @@ def _settled(
     written_before = max(
         (sent for time, sent, _ in progress if time <= routes_effective), default=0
     )
-    echoes = [time for time, _, received in progress if received > written_before]
+    # A feed writes nothing: all it received after that moment counts.
+    echoes = [t for t, _, got in progress if t > routes_effective and got > written_before]
     return "lives on" if echoes and echoes[-1] - echoes[0] >= lived_s else ""

@@ -16,13 +16,17 @@ from emulator.lab.scenario_file import names
 
 MIRRORLAB = [sys.executable, "-m", "emulator.cli"]
 VOID = 4
-LONG = ("throttled-",)  # built-in scenarios of minutes: a test marked `long` runs them
+# Built-in scenarios with tests of their own: of the control plane, and of the fabric's parts.
+APART = (
+    "throttled-", "security-group-", "firewall-", "elastic-ip", "load-balancer-", "half-done-",
+    "trigger-lost", "flapping",
+)  # fmt: skip
 TIMEOUT_S = 150
 
 
 def short() -> list[str]:
-    """The built-in scenarios that take seconds."""
-    return [name for name in names() if not name.startswith(LONG)]
+    """The built-in scenarios that take seconds and have no tests of their own."""
+    return [name for name in names() if not name.startswith(APART)]
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,44 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from emulator.lab.faults import _SILENCE
 from netns.build import BuildError, Routes, build, destroy
+from netns.cloud.effects import Effects
+from netns.cloud.fabric import (
+    AssignPrivateAddress,
+    AssociateAddress,
+    Change,
+    DisassociateAddress,
+    UnassignPrivateAddress,
+)
 from netns.cloud.server import counters
-from netns.execute import call_in, run
+from netns.execute import _enter, call_in, run
 from netns.plan import AddAddress, plan, route_step
 from netns.topology import World, cloud
 
 pytestmark = pytest.mark.root
 VIRTUAL = IPv4Network("10.99.0.0/24")
+PUBLIC = IPv4Address("198.51.100.10")
+AT_A, AT_B = IPv4Address("10.0.10.100"), IPv4Address("10.0.20.100")
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    built = cloud(f"f{secrets.token_hex(3)}")
+    built = replace(
+        cloud(f"f{secrets.token_hex(3)}"),
+        elastic_ips={PUBLIC: ("eni-bigip-a-ext", AT_A)},
+        secondary={AT_A: "eni-bigip-a-ext", AT_B: "eni-bigip-b-ext"},
+    )
     try:
         build(plan(built))
+        for node, address in (("bigip-a", AT_A), ("bigip-a", AT_B), ("bigip-b", AT_B)):
+            run(built.namespace(node), ["ip", "address", "add", f"{address}/32", "dev", "lo"])
         yield built
     finally:
         destroy([built.namespace(node) for node in built.nodes])
@@ -145,3 +163,93 @@ def test_a_failed_step_names_itself(world: World) -> None:
                 )
             ]
         )
+
+
+class Hand:
+    """The provider's hold on the router, in one thread of its own, as its process has it."""
+
+    def __init__(self, world: World) -> None:
+        self._pool = ThreadPoolExecutor(
+            1, initializer=_enter, initargs=(world.namespace("router"),)
+        )
+        self._effects = self._pool.submit(Effects, world).result()
+
+    def __call__(self, *changes: Change) -> None:
+        for change in changes:
+            self._pool.submit(self._effects.apply, change).result()
+
+    def close(self) -> None:
+        self._pool.submit(self._effects.close).result()
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def apply(world: World) -> Iterator[Hand]:
+    """Changes to the router, undone after the test."""
+    hand = Hand(world)
+    yield hand
+    a, b = (world.interface(node, "ext") for node in ("bigip-a", "bigip-b"))
+    hand(
+        AssociateAddress(PUBLIC, a, AT_A),
+        UnassignPrivateAddress(a, AT_B),
+        AssignPrivateAddress(b, AT_B),
+    )
+    hand.close()
+
+
+def test_the_gateway_translates_one_to_one_and_follows_a_change_at_once(
+    world: World, apply: Hand
+) -> None:
+    """One flow, the same ports before and after: its next packet goes to the new address."""
+    b = world.interface("bigip-b", "ext")
+    with (
+        listen(world, "bigip-a", str(AT_A)) as at_a,
+        listen(world, "bigip-b", str(AT_B)) as at_b,
+        listen(world, "client", "10.0.1.10") as client,
+    ):
+        client.sendto(b"probe", (str(PUBLIC), 9))
+        assert at_a.recvfrom(100) == (b"probe", ("10.0.1.10", 9))
+        at_a.sendto(b"probe", ("10.0.1.10", 9))
+        assert client.recvfrom(100) == (b"probe", (str(PUBLIC), 9))
+        apply(DisassociateAddress(PUBLIC))
+        client.sendto(b"probe", (str(PUBLIC), 9))
+        assert not arrives(at_a)
+        apply(AssociateAddress(PUBLIC, b, AT_B))
+        client.sendto(b"probe", (str(PUBLIC), 9))
+        assert at_b.recvfrom(100) == (b"probe", ("10.0.1.10", 9))
+        at_b.sendto(b"probe", ("10.0.1.10", 9))
+        assert client.recvfrom(100) == (b"probe", (str(PUBLIC), 9))
+        assert not arrives(at_a)
+
+
+def test_associating_again_needs_no_disassociation(world: World, apply: Hand) -> None:
+    b = world.interface("bigip-b", "ext")
+    with listen(world, "bigip-a", str(AT_A)) as at_a, listen(world, "bigip-b", str(AT_B)) as at_b:
+        apply(AssociateAddress(PUBLIC, b, AT_B))
+        apply(AssociateAddress(PUBLIC, b, AT_B))
+        send(world, "client", str(PUBLIC))
+        assert arrives(at_b)
+        assert not arrives(at_a)
+
+
+def test_a_secondary_address_is_delivered_to_who_has_it(world: World, apply: Hand) -> None:
+    a, b = (world.interface(node, "ext") for node in ("bigip-a", "bigip-b"))
+    with listen(world, "bigip-a", str(AT_B)) as at_a, listen(world, "bigip-b", str(AT_B)) as at_b:
+        send(world, "client", str(AT_B))
+        assert arrives(at_b)
+        apply(UnassignPrivateAddress(b, AT_B))
+        send(world, "client", str(AT_B))
+        assert not arrives(at_b)
+        apply(AssignPrivateAddress(a, AT_B))
+        send(world, "client", str(AT_B))
+        assert arrives(at_a)
+
+
+def test_an_unassignment_that_comes_late_takes_nothing_from_the_new_owner(
+    world: World, apply: Hand
+) -> None:
+    a, b = (world.interface(node, "ext") for node in ("bigip-a", "bigip-b"))
+    with listen(world, "bigip-a", str(AT_B)) as at_a:
+        apply(AssignPrivateAddress(a, AT_B), UnassignPrivateAddress(b, AT_B))
+        send(world, "client", str(AT_B))
+        assert arrives(at_a)

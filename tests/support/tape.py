@@ -84,9 +84,9 @@ class Conversation:
     def wait(self, seconds: float) -> None:
         self.now += int(seconds * 1e9)
 
-    def open(self, via: str = "a") -> None:
+    def open(self, via: str = "a", **options: object) -> None:
         """The three-way handshake."""
-        self._client(b"", SYN, via)
+        self._client(b"", SYN, via, **options)
         self._server(b"", SYN | ACK, via)
         self._client(b"", ACK, via)
 
@@ -112,10 +112,15 @@ class Conversation:
         segment = Segment(SERVER, self._snat(snat), self.server_next, SeqNum(0), RST)
         self._send(segment, hops("server", via), VIP, CLIENT)
 
-    def device_resets(self, via: str) -> None:
-        """The device itself answers the client."""
+    def device_resets(self, via: str, inner: str = "") -> None:
+        """The device itself answers the client; `inner`: from this address of its own, which
+        the fabric translates to the virtual server's."""
         path = hops("server", via)[4:]
-        self._send(Segment(VIP, CLIENT, self.server_next, SeqNum(0), RST), path, VIP, CLIENT)
+        source = Endpoint.of(f"{inner}:{VIP.port}") if inner else VIP
+        reset = Segment(source, CLIENT, self.server_next, SeqNum(0), RST)
+        self._send(reset, path[:2], source, CLIENT)
+        self._ident -= 1
+        self._send(replace(reset, source=VIP), path[2:], VIP, CLIENT)
 
     def heartbeat(self, device: str, *, active: bool) -> None:
         """What a device says of itself on the HA network; only its own frame."""
@@ -161,15 +166,20 @@ class Conversation:
         *,
         until: str = "",
         alter: bytes | None = None,
+        inner: str = "",
     ) -> None:
         """Lay the frames of one transmission: `source` and `destination` are what the device
         translates to; `until` is the last point it is seen at; `alter` replaces its payload
-        from the device on."""
+        from the device on; `inner` is the address the fabric delivers it to the device for."""
         self._ident += 1
         segment = replace(segment, identification=self._ident)
         for point, outgoing in path:
             self.now += MS
+            if inner and point.startswith("router:") and outgoing:
+                there = Endpoint.of(f"{inner}:{segment.destination.port}")
+                segment = replace(segment, destination=there)
             if point.startswith("bigip-") and outgoing:
+                inner = ""
                 segment = replace(segment, source=source, destination=destination)
                 segment = replace(segment, payload=segment.payload if alter is None else alter)
             mac = bytes.fromhex(POINTS[point].description[4:21].replace(":", ""))
