@@ -143,7 +143,9 @@ def fabric_config(scenario: Scenario, built: World, devices: tuple[str, str]) ->
 
 
 def aws_files(scenario: Scenario, built: World) -> Mapping[str, str]:
-    """What the AWS CLI and boto3 read: file name -> content."""
+    """What the AWS CLI and boto3 read: file name -> content; nothing where there is no cloud."""
+    if scenario.world != "cloud":
+        return {}
     url = f"http://{built.interface('api', 'eth0').address}:{API_PORT}"
     return {
         "config": f"[default]\nregion = {scenario.cloud.api.region}\nendpoint_url = {url}\n"

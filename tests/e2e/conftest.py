@@ -63,8 +63,8 @@ def run_cli(scenario: str, output: Path, *options: str, timeout_s: float = TIMEO
 
 @pytest.fixture(scope="session")
 def scenario_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Finished]]:
-    """Every built-in scenario, two at a time: a run mostly waits."""
-    pool = ThreadPoolExecutor(max_workers=2)
+    """Every built-in scenario, three at a time: a run mostly waits."""
+    pool = ThreadPoolExecutor(max_workers=3)
     return {name: pool.submit(run_cli, name, tmp_path_factory.mktemp(name)) for name in short()}
 
 
