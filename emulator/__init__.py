@@ -2,15 +2,25 @@
 
 Layers, each importing only what stands to its left (`tests/test_layers.py` enforces it)::
 
-    wire <- core <- kernel <- device <- lab <- cli        netns <- lab
+    wire <- core <- kernel <- device <- lab <- terminal, choices, studies, cli
+    netns <- lab and all to its right
 
 The way of a packet: the fabric routes a client's segment to the active device; iptables
 hands it to NFQUEUE (`kernel.nfqueue`); `core.fastpath` answers for flows that are known,
 `core.device` for all others; a new flow goes to the peer first (`core.mirroring`,
-`wire.mirror`), then into conntrack (`kernel.conntrack`), then the packet is released.
+`wire.mirror`), then into conntrack (`kernel.conntrack`), then the packet is released. Of a
+standard virtual server's flow (`core.proxy`) every segment goes to the peer, then into the
+device's own TCP (`device.relay`).
 
-The way of an experiment: `lab.scenario` -> `lab.world` (namespaces, services, devices,
-captures) -> `lab.runner` (sessions, failover, watch) -> `lab.facts` -> `lab.verdict`.
+The way of a failover: `core.failover` changes the role; `core.traffic` restores the flows
+(`core.tracker` says how, `kernel.tcprepair` does); then the world is told, a cloud by
+`core.cloudfailover` and `device.extension`, shared segments by `core.announce`; `core.kick`
+wakes the ends; `core.resync` fills the peer that comes back.
+
+The way of an experiment: `lab.scenario` -> `lab.instance` (namespaces, services, devices)
+-> `lab.runner` and `lab.experiment` (captures, sessions, failover, watch) -> `lab.tracing` ->
+`lab.facts` -> `lab.verdict` (`explain`, and rules by subject: `proxied`, `mirrorrules`,
+`fabricrules`). `lab.why` and `lab.matrix` run many (`lab.batch`).
 """
 
 __version__ = "0.1.0"
