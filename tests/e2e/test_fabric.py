@@ -81,7 +81,7 @@ def runs(
     """The scenarios of the tests that were asked for, two at a time: a run mostly waits."""
     here = [i for i in request.session.items if getattr(i, "module", None) is request.module]
     wanted = {i.callspec.params["ended"] for i in here if hasattr(i, "callspec")}
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         yield {n: pool.submit(run_cli, n, tmp_path_factory.mktemp(n)) for n in sorted(wanted)}
 
 
