@@ -19,6 +19,15 @@ fabric and stands between all of them, as the hypervisors do in a VPC::
     |   api    |---------------|          |   10.99.0.0/24 virtual servers, routed (alien)
     +----------+               +----------+   10.88.0.0/24 SNAT pool, routed (alien)
 
+Or the pair stands in one zone (`zones` "one"): the same three subnets for both devices, .11 and
+.12 in each, still with nothing but the fabric between them::
+
+    +----------+ 10.0.10.0/24  |          |  10.0.10.0/24 +----------+
+    |          |ext .11 -------|          |------- .12 ext|          |
+    | bigip-a  |int .11 10.0.11|  router  |10.0.11 .12 int| bigip-b  |
+    |          |ha  .11 10.0.12|          |10.0.12 .12  ha|          |
+    +----------+               +----------+               +----------+
+
 As in a VPC a packet's next hop is chosen by the route table of the subnet it *comes from*,
 the fabric answers every ARP, and an instance's packets pass only with its own addresses
 unless the interface's source/destination check is off.
@@ -28,7 +37,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal
 
+Zones = Literal["two", "one"]
 NAMESPACE_PREFIX = "ml"
 ROUTER = "router"
 SWITCH = "switch"
@@ -117,13 +128,15 @@ class World:
         return tuple(dict.fromkeys(i.subnet.route_table for i in self.interfaces))
 
 
+_SHARED = {"ext": "10.0.10.0/24", "int": "10.0.11.0/24", "ha": "10.0.12.0/24"}
 _SHORT = {"bigip-a": "a", "bigip-b": "b", "backend-1": "be1", "backend-2": "be2"}
 
 
 def _interface(
-    number: int, node: str, name: str, zone: str, network: str, host: int, table: str
-) -> NetworkInterface:
-    subnet = Subnet(f"{node}-{name}", IPv4Network(network), zone, table)
+    number: int, node: str, name: str, zone: str, network: str, host: int, table: str,
+    subnet_name: str = "",
+) -> NetworkInterface:  # fmt: skip
+    subnet = Subnet(subnet_name or f"{node}-{name}", IPv4Network(network), zone, table)
     return NetworkInterface(
         id=f"eni-{node}-{name}",
         node=node,
@@ -135,8 +148,11 @@ def _interface(
     )
 
 
-def cloud(lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None) -> World:
-    """The cloud world; without `routes` both alien ranges lead to bigip-a."""
+def cloud(
+    lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None, *, zones: Zones = "two"
+) -> World:
+    """The cloud world; without `routes` both alien ranges lead to bigip-a. `zones`: of the
+    devices, each in its own or both in one and the same subnets."""
     rows = [
         ("client", "eth0", "a", "10.0.1.0/24", 10, "rtb-client"),
         ("bigip-a", "ext", "a", "10.0.10.0/24", 11, "rtb-external"),
@@ -149,6 +165,8 @@ def cloud(lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None) ->
         ("backend-2", "eth0", "b", "10.0.32.0/24", 100, "rtb-backend"),
         ("api", "eth0", "a", "10.0.2.0/24", 10, "rtb-management"),
     ]
+    if zones == "one":
+        rows = [_together(*row) for row in rows]
     interfaces = tuple(_interface(n, *row) for n, row in enumerate(rows, 1))
     backends = tuple(i.subnet.network for i in interfaces if i.node.startswith("backend"))
     interfaces = tuple(_appliance(i, backends) for i in interfaces)
@@ -158,6 +176,15 @@ def cloud(lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None) ->
     }
     nodes = (ROUTER, *dict.fromkeys(i.node for i in interfaces))
     return World(lab, nodes, interfaces, initial if routes is None else routes)
+
+
+def _together(
+    node: str, name: str, zone: str, network: str, host: int, table: str
+) -> tuple[str, str, str, str, int, str, str]:
+    """A row of the world in which the devices share one zone and its subnets."""
+    if not node.startswith("bigip-"):
+        return node, name, zone, network, host, table, ""
+    return node, name, "a", _SHARED[name], host + (node == "bigip-b"), table, f"bigip-{name}"
 
 
 def _appliance(interface: NetworkInterface, backends: tuple[IPv4Network, ...]) -> NetworkInterface:
