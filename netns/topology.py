@@ -133,10 +133,9 @@ _SHORT = {"bigip-a": "a", "bigip-b": "b", "backend-1": "be1", "backend-2": "be2"
 
 
 def _interface(
-    number: int, node: str, name: str, zone: str, network: str, host: int, table: str,
-    subnet_name: str = "",
-) -> NetworkInterface:  # fmt: skip
-    subnet = Subnet(subnet_name or f"{node}-{name}", IPv4Network(network), zone, table)
+    number: int, node: str, name: str, zone: str, network: str, host: int, table: str
+) -> NetworkInterface:
+    subnet = Subnet(f"{node}-{name}", IPv4Network(network), zone, table)
     return NetworkInterface(
         id=f"eni-{node}-{name}",
         node=node,
@@ -165,9 +164,8 @@ def cloud(
         ("backend-2", "eth0", "b", "10.0.32.0/24", 100, "rtb-backend"),
         ("api", "eth0", "a", "10.0.2.0/24", 10, "rtb-management"),
     ]
-    if zones == "one":
-        rows = [_together(*row) for row in rows]
-    interfaces = tuple(_interface(n, *row) for n, row in enumerate(rows, 1))
+    place = _together if zones == "one" else _interface
+    interfaces = tuple(place(n, *row) for n, row in enumerate(rows, 1))
     backends = tuple(i.subnet.network for i in interfaces if i.node.startswith("backend"))
     interfaces = tuple(_appliance(i, backends) for i in interfaces)
     initial = {
@@ -179,12 +177,15 @@ def cloud(
 
 
 def _together(
-    node: str, name: str, zone: str, network: str, host: int, table: str
-) -> tuple[str, str, str, str, int, str, str]:
-    """A row of the world in which the devices share one zone and its subnets."""
+    number: int, node: str, name: str, zone: str, network: str, host: int, table: str
+) -> NetworkInterface:
+    """An interface of the world whose devices share one zone and its subnets."""
     if not node.startswith("bigip-"):
-        return node, name, zone, network, host, table, ""
-    return node, name, "a", _SHARED[name], host + (node == "bigip-b"), table, f"bigip-{name}"
+        return _interface(number, node, name, zone, network, host, table)
+    subnet = Subnet(f"bigip-{name}", IPv4Network(_SHARED[name]), "a", table)
+    place = {"bigip-a": host, "bigip-b": host + 1}[node]
+    own = _interface(number, node, name, subnet.zone, _SHARED[name], place, table)
+    return replace(own, subnet=subnet)
 
 
 def _appliance(interface: NetworkInterface, backends: tuple[IPv4Network, ...]) -> NetworkInterface:
@@ -223,4 +224,5 @@ def picture(world: World) -> str:
         f"  route      {table}: {destination} -> {target}"
         for (table, destination), target in world.routes.items()
     ]
+    lines += [f"  secondary  {address} -> {target}" for address, target in world.secondary.items()]
     return "\n".join(line.rstrip() for line in lines)

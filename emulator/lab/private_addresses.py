@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from ipaddress import IPv4Address
 
 from netns.topology import NetworkInterface, Zones, cloud
@@ -10,7 +9,6 @@ from netns.topology import NetworkInterface, Zones, cloud
 _RESERVED = 4  # AWS keeps a subnet's first four addresses and its last (VPC guide, subnet sizing)
 
 
-@cache
 def _interfaces(zones: Zones) -> tuple[NetworkInterface, ...]:
     return cloud("x", {}, zones=zones).interfaces
 
