@@ -61,16 +61,21 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "secondary-ip-no-mirroring": dict.fromkeys(
         ["ssh", "telnet", "echo"], ("RESET", "no-flow-reset")
     ),
+    "secondary-ip-half-done": dict.fromkeys(
+        ["ssh", "telnet", "echo"], ("STALLED", "address-unassigned")
+    ),
 }  # fmt: skip
 ALWAYS = {
     "security-group-no-mirror-ports", "security-group-lost-state", "elastic-ip",
     "load-balancer-nlb", "load-balancer-azure", "load-balancer-gcp-never-persist",
     "secondary-ip",
 }  # fmt: skip
-# Captures are taken at the fabric's edge, and filters are inside: what took a segment there only
+# Captures are taken at the fabric's edge, and filters are inside: what took a segment there (or
+# that nobody was there to get it) only
 # the fabric's own log can tell, never a setting. Everything else is seen in captures.
 NEEDS_THE_FABRICS_LOG = {
     "security-group-denied", "security-group-lost-state", "firewall-lost-state",
+    "address-unassigned",
 }  # fmt: skip
 every = pytest.mark.parametrize(
     "ended",
