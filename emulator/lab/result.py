@@ -173,7 +173,7 @@ def _refusals(facts: Facts, start: float) -> Result | None:
 
 def _carried_out(facts: Facts, accepted: Sequence[Record]) -> list[Record]:
     """The `effective` records of these accepted changes, none for one still under way."""
-    keys = ("table", "destination", "target", "public", "private", "address", "taken_from")
+    keys = ("table", "destination", "target", "public", "private", "address")
     wanted = {tuple(r.get(k) for k in keys): _time(r) for r in accepted}
     return [
         r

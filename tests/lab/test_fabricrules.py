@@ -286,6 +286,7 @@ def test_an_address_that_nobody_has_is_why_nothing_comes_out_of_the_fabric(
 ) -> None:
     talk = opened()
     gone = moved(talk, **taken)
+    again = moved(talk, target="eni-a", **{k: v for k, v in taken.items() if k != "taken_from"})
     talk.client("pwd\n", "a", until="router:client-eth0")
     talk.wait(10)
     talk.heartbeat("b", active=True)
@@ -296,6 +297,7 @@ def test_an_address_that_nobody_has_is_why_nothing_comes_out_of_the_fabric(
     assert str(VIP.address) in judged.cause.text
     assert found(talk) == ("STALLED", "unknown")  # the captures cannot tell
     assert found(talk, gone, given) == ("STALLED", "unknown")  # the next one would have come out
+    assert found(talk, gone, again) == ("STALLED", "unknown")  # somebody had it again
     other = gone | {"address": "10.0.10.9", "public": "10.0.10.9"}
     assert found(talk, other) == ("STALLED", "unknown")
 
