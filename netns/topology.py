@@ -167,7 +167,9 @@ def cloud(
     place = _together if zones == "one" else _interface
     interfaces = tuple(place(n, *row) for n, row in enumerate(rows, 1))
     backends = tuple(i.subnet.network for i in interfaces if i.node.startswith("backend"))
-    interfaces = tuple(_appliance(i, backends) for i in interfaces)
+    management = (i.subnet for i in interfaces if i.subnet.route_table == "rtb-management")
+    managed = tuple(dict.fromkeys(subnet.network for subnet in management))
+    interfaces = tuple(_appliance(i, backends, managed) for i in interfaces)
     initial = {
         ("rtb-client", VIRTUAL_RANGE): "eni-bigip-a-ext",
         ("rtb-backend", SNAT_RANGE): "eni-bigip-a-int",
@@ -188,20 +190,16 @@ def _together(
     return replace(own, subnet=subnet)
 
 
-def _appliance(interface: NetworkInterface, backends: tuple[IPv4Network, ...]) -> NetworkInterface:
+def _appliance(
+    interface: NetworkInterface,
+    backends: tuple[IPv4Network, ...],
+    management: tuple[IPv4Network, ...],
+) -> NetworkInterface:
     """What sets a device's interfaces apart: no source/destination check on the data
     interfaces, and routes out of the inner and the HA one."""
     if not interface.node.startswith("bigip-"):
         return interface
-    routes = {
-        "ext": (),
-        "int": backends,
-        "ha": (
-            IPv4Network("10.0.12.0/24"),
-            IPv4Network("10.0.22.0/24"),
-            IPv4Network("10.0.2.0/24"),
-        ),
-    }[interface.name]
+    routes = {"ext": (), "int": backends, "ha": management}[interface.name]
     return replace(
         interface,
         source_dest_check=interface.name == "ha",
