@@ -19,6 +19,15 @@ fabric and stands between all of them, as the hypervisors do in a VPC::
     |   api    |---------------|          |   10.99.0.0/24 virtual servers, routed (alien)
     +----------+               +----------+   10.88.0.0/24 SNAT pool, routed (alien)
 
+Or the pair stands in one zone (`zones` "one"): the same three subnets for both devices, .11 and
+.12 in each, still with nothing but the fabric between them::
+
+    +----------+ 10.0.10.0/24  |          |  10.0.10.0/24 +----------+
+    |          |ext .11 -------|          |------- .12 ext|          |
+    | bigip-a  |int .11 10.0.11|  router  |10.0.11 .12 int| bigip-b  |
+    |          |ha  .11 10.0.12|          |10.0.12 .12  ha|          |
+    +----------+               +----------+               +----------+
+
 As in a VPC a packet's next hop is chosen by the route table of the subnet it *comes from*,
 the fabric answers every ARP, and an instance's packets pass only with its own addresses
 unless the interface's source/destination check is off.
@@ -28,7 +37,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal
 
+Zones = Literal["two", "one"]
 NAMESPACE_PREFIX = "ml"
 ROUTER = "router"
 SWITCH = "switch"
@@ -117,6 +128,7 @@ class World:
         return tuple(dict.fromkeys(i.subnet.route_table for i in self.interfaces))
 
 
+_SHARED = {"ext": "10.0.10.0/24", "int": "10.0.11.0/24", "ha": "10.0.12.0/24"}
 _SHORT = {"bigip-a": "a", "bigip-b": "b", "backend-1": "be1", "backend-2": "be2"}
 
 
@@ -135,8 +147,11 @@ def _interface(
     )
 
 
-def cloud(lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None) -> World:
-    """The cloud world; without `routes` both alien ranges lead to bigip-a."""
+def cloud(
+    lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None, *, zones: Zones = "two"
+) -> World:
+    """The cloud world; without `routes` both alien ranges lead to bigip-a. `zones`: of the
+    devices, each in its own or both in one and the same subnets."""
     rows = [
         ("client", "eth0", "a", "10.0.1.0/24", 10, "rtb-client"),
         ("bigip-a", "ext", "a", "10.0.10.0/24", 11, "rtb-external"),
@@ -149,9 +164,12 @@ def cloud(lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None) ->
         ("backend-2", "eth0", "b", "10.0.32.0/24", 100, "rtb-backend"),
         ("api", "eth0", "a", "10.0.2.0/24", 10, "rtb-management"),
     ]
-    interfaces = tuple(_interface(n, *row) for n, row in enumerate(rows, 1))
+    place = _together if zones == "one" else _interface
+    interfaces = tuple(place(n, *row) for n, row in enumerate(rows, 1))
     backends = tuple(i.subnet.network for i in interfaces if i.node.startswith("backend"))
-    interfaces = tuple(_appliance(i, backends) for i in interfaces)
+    management = (i.subnet for i in interfaces if i.subnet.route_table == "rtb-management")
+    managed = tuple(dict.fromkeys(subnet.network for subnet in management))
+    interfaces = tuple(_appliance(i, backends, managed) for i in interfaces)
     initial = {
         ("rtb-client", VIRTUAL_RANGE): "eni-bigip-a-ext",
         ("rtb-backend", SNAT_RANGE): "eni-bigip-a-int",
@@ -160,20 +178,28 @@ def cloud(lab: str, routes: dict[tuple[str, IPv4Network], str] | None = None) ->
     return World(lab, nodes, interfaces, initial if routes is None else routes)
 
 
-def _appliance(interface: NetworkInterface, backends: tuple[IPv4Network, ...]) -> NetworkInterface:
+def _together(
+    number: int, node: str, name: str, zone: str, network: str, host: int, table: str
+) -> NetworkInterface:
+    """An interface of the world whose devices share one zone and its subnets."""
+    if not node.startswith("bigip-"):
+        return _interface(number, node, name, zone, network, host, table)
+    subnet = Subnet(f"bigip-{name}", IPv4Network(_SHARED[name]), "a", table)
+    place = {"bigip-a": host, "bigip-b": host + 1}[node]
+    own = _interface(number, node, name, subnet.zone, _SHARED[name], place, table)
+    return replace(own, subnet=subnet)
+
+
+def _appliance(
+    interface: NetworkInterface,
+    backends: tuple[IPv4Network, ...],
+    management: tuple[IPv4Network, ...],
+) -> NetworkInterface:
     """What sets a device's interfaces apart: no source/destination check on the data
     interfaces, and routes out of the inner and the HA one."""
     if not interface.node.startswith("bigip-"):
         return interface
-    routes = {
-        "ext": (),
-        "int": backends,
-        "ha": (
-            IPv4Network("10.0.12.0/24"),
-            IPv4Network("10.0.22.0/24"),
-            IPv4Network("10.0.2.0/24"),
-        ),
-    }[interface.name]
+    routes = {"ext": (), "int": backends, "ha": management}[interface.name]
     return replace(
         interface,
         source_dest_check=interface.name == "ha",
@@ -196,4 +222,5 @@ def picture(world: World) -> str:
         f"  route      {table}: {destination} -> {target}"
         for (table, destination), target in world.routes.items()
     ]
+    lines += [f"  secondary  {address} -> {target}" for address, target in world.secondary.items()]
     return "\n".join(line.rstrip() for line in lines)

@@ -45,6 +45,7 @@ PURE = (
     "emulator.lab.mirrorwatch",
     "emulator.lab.mirrorrules",
     "emulator.lab.model",
+    "emulator.lab.private_addresses",
     "emulator.lab.proxied",
     "emulator.lab.result",
     "emulator.lab.scenario",

@@ -21,6 +21,8 @@ CAUSES: dict[str, str] = {
     "security-group-lost-state": "the interface's security group did not know the connection, "
     "which began elsewhere or was idle too long, and dropped segments in the middle of it",
     "firewall-lost-state": "the same by a stateful firewall in the path",
+    "address-unassigned": "the fabric delivered to nobody: the address had been taken from the old "
+    "device and was not given to the new one",
     "load-balancer-pinned": "the load balancer went on sending the connection to a device whose "
     "health probes failed",
     "load-balancer-reset": "the load balancer itself reset the connection",

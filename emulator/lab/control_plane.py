@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from emulator.core.config import CloudFailover
+from emulator.lab.private_addresses import place
 from emulator.lab.scenario import Scenario
 from emulator.wire.segment import Endpoint
 from netns.topology import API_PORT, World
@@ -31,7 +32,7 @@ def extra_routes(scenario: Scenario, device: str) -> dict[tuple[str, IPv4Network
 def with_addresses(scenario: Scenario, built: World, first: str, second: str) -> World:
     """The world with the scenario's elastic and secondary addresses, `first` being active."""
     cloud, outer = scenario.cloud, f"eni-{first}-ext"
-    secondary = dict.fromkeys(cloud.secondary_ips, outer)
+    secondary = {a: f"eni-{first}-{place(a, cloud.zones)}" for a in cloud.secondary_ips}
     for elastic in cloud.elastic_ips:
         secondary[elastic.private[0]] = outer
         secondary[elastic.private[1]] = f"eni-{second}-ext"
@@ -127,6 +128,7 @@ def fabric_config(scenario: Scenario, built: World, devices: tuple[str, str]) ->
     keys = [(*reversed(_key(device)), device) for device in devices]
     return {
         "lab": built.lab,
+        "zones": cloud.zones,
         "routes": [(t, str(d), target) for (t, d), target in built.routes.items()],
         "elastic_ips": [(str(p), t, str(a)) for p, (t, a) in built.elastic_ips.items()],
         "secondary": [(str(a), target) for a, target in built.secondary.items()],

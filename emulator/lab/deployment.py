@@ -29,7 +29,7 @@ def world(scenario: Scenario, lab: str) -> World:
         (str(route.table), route.destination): f"eni-{DEVICES[0]}-{route.interface}"
         for route in scenario.cloud.routes
     }
-    built = with_addresses(scenario, cloud(lab, routes), *DEVICES)
+    built = with_addresses(scenario, cloud(lab, routes, zones=scenario.cloud.zones), *DEVICES)
     balancer = scenario.cloud.load_balancer
     if balancer is None or not balancer.translates:
         return built

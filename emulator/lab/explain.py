@@ -280,6 +280,8 @@ def _fabric_moved_after(facts: Facts, last: Sighting) -> bool:
 def _lost_in_fabric(connection: Connection, facts: Facts, ending: Ending) -> Finding:
     if (found := fabricrules.taken(connection, facts, ending)) is not None:
         return found
+    if (found := fabricrules.unassigned(facts, ending.last)) is not None:
+        return found
     point = ending.last.point.partition(":")[2]
     # The counter is that of the interface the segment came in by or was to leave by.
     target = str(ending.last.segment.destination.address)

@@ -98,6 +98,28 @@ def pinned(facts: Facts, old: str, last: Sighting) -> Finding | None:
     )
 
 
+def unassigned(facts: Facts, last: Sighting) -> Finding | None:
+    """By the fabric's log the address was taken from its interface before the segment came and
+    until the end given to no other."""
+    address = str(last.segment.destination.address)
+    moves = [
+        r for r in facts.records_of("effective") if address in (r.get("address"), r.get("public"))
+    ]
+    if not moves or moves[-1].get("target") is not None or _time(moves[-1]) > last.time_s:
+        return None
+    holder = moves[-1].get("taken_from")
+    return Finding(
+        "address-unassigned",
+        f"The fabric had nobody to deliver the segments to: {address} had been taken from "
+        f"{holder or 'the interface it was associated with'} and was given to no other one.",
+    )
+
+
+def _time(record: Record) -> float:
+    time = record.get("time")
+    return float(time) if isinstance(time, int | float) else 0.0
+
+
 def _is_about(record: Record, sighting: Sighting, *, answered: bool = False) -> bool:
     """Whether a line of the fabric's log names this segment (`answered`: the one it answers).
     Translation changes the destination on the way, never source and sequence numbers."""

@@ -140,7 +140,7 @@ def failover_times(
     ]
     carried_out = last(_carried_out(facts, accepted))
     return {
-        "mechanism": "gratuitous-arp" if world == "onprem" else "route",
+        "mechanism": "gratuitous-arp" if world == "onprem" else _mechanism(accepted),
         "how": triggered[0].get("how"),
         "device": triggered[0].get("device"),
         "new_active": active[0]["node"] if active else None,
@@ -151,6 +151,14 @@ def failover_times(
         "first_byte": min(by_other, default=None),
         "refusals": _refusals(facts, start),
     }
+
+
+def _mechanism(accepted: Sequence[Record]) -> str:
+    """What the cloud was asked to move, by the fabric's log; "route" where it was asked nothing."""
+    for key, mechanism in (("public", "elastic-ip"), ("address", "secondary-ip")):
+        if any(key in record for record in accepted):
+            return mechanism
+    return "route"
 
 
 def _refusals(facts: Facts, start: float) -> Result | None:

@@ -22,6 +22,7 @@ from emulator.lab.fabric_settings import (
 )
 from emulator.lab.mirror_channel import MirrorChannel
 from emulator.lab.model import Model, Seconds
+from emulator.lab.private_addresses import check_private, place
 from emulator.lab.scenario_api import Api, ElasticIp
 from netns.cloud.profiles import PROFILES
 from netns.onprem import addresses_in_use, segment_of
@@ -103,6 +104,9 @@ class Cloud(Model):
     table_delay_s: dict[Literal["rtb-client", "rtb-backend"], Seconds] = Field(
         default_factory=dict, description="the same for one route table, where it differs"
     )
+    zones: Literal["two", "one"] = Field(
+        "two", description="of the devices: each in its own, or both in the subnets of one"
+    )
     routes: tuple[Route, ...] = DEFAULT_ROUTES
     extra_routes: Annotated[int, Field(ge=0, le=1000)] = Field(
         0, description="alien /24 routes of rtb-client beside them that a failover moves as well"
@@ -112,7 +116,9 @@ class Cloud(Model):
     )
     elastic_ips: tuple[ElasticIp, ...] = ()
     secondary_ips: tuple[IPv4Address, ...] = Field(
-        (), description="private addresses of bigip-a's ext beside its own, at first"
+        (),
+        description="private addresses of bigip-a beside its own, at first: of its ext or its int, "
+        "in whose subnet they are",
     )
     declaration: dict[str, JsonValue] | str | None = Field(
         None, description="a Cloud Failover declaration, or its file; null: made to fit"
@@ -142,6 +148,16 @@ class Cloud(Model):
     @model_validator(mode="after")
     def _one_group_each(self) -> Cloud:
         check_groups(self.security_groups)
+        for address in self.secondary_ips:
+            check_private(address, "cloud.secondary_ips", self.zones)
+        for pair in [e.private for e in self.elastic_ips]:
+            for address, device in zip(pair, ("bigip-a", "bigip-b"), strict=True):
+                check_private(address, "cloud.elastic_ips: private", self.zones, device, "ext")
+        if self.zones == "one" and self.load_balancer is not None and self.load_balancer.translates:
+            for address, device in zip(
+                self.load_balancer.private, ("bigip-a", "bigip-b"), strict=True
+            ):
+                check_private(address, "cloud.load_balancer.private", self.zones, device, "ext")
         return self
 
 
@@ -251,13 +267,17 @@ class Scenario(Model):
             raise ValueError(
                 "virtual_server.destination: each device has its own, in cloud.elastic_ips"
             )
-        if not self.cloud.elastic_ips and not self._routed("rtb-client", server.destination):
+        if not self.cloud.elastic_ips and not self._delivered(server.destination, "ext"):
             raise ValueError(
-                f"virtual_server.destination {server.destination} is in no route of rtb-client"
+                f"virtual_server.destination {server.destination} is in no route of rtb-client "
+                "and no secondary address of ext (cloud.secondary_ips)"
             )
         for address in server.snat_pool if server.snat == "pool" else ():
-            if not self._routed("rtb-backend", address):
-                raise ValueError(f"snat_pool address {address} is in no route of rtb-backend")
+            if not self._delivered(address, "int"):
+                raise ValueError(
+                    f"snat_pool address {address} is in no route of rtb-backend and no secondary "
+                    "address of int (cloud.secondary_ips)"
+                )
         if devices.mac_masquerade or not devices.gratuitous_arp or self.onprem != OnPrem():
             raise ValueError(
                 "devices.mac_masquerade, devices.gratuitous_arp and onprem are for world onprem: "
@@ -310,6 +330,10 @@ class Scenario(Model):
             raise ValueError("cloud.load_balancer and cloud.elastic_ips exclude each other")
         return self
 
-    def _routed(self, table: str, address: IPv4Address) -> bool:
-        routes = (r for r in self.cloud.routes if r.table == table)
-        return any(address in route.destination for route in routes)
+    def _delivered(self, address: IPv4Address, interface: Literal["ext", "int"]) -> bool:
+        """Whether the fabric leads an address to that interface of a device."""
+        cloud = self.cloud
+        if address in cloud.secondary_ips:
+            return place(address, cloud.zones) == interface
+        table = {"ext": "rtb-client", "int": "rtb-backend"}[interface]
+        return any(address in r.destination for r in cloud.routes if r.table == table)

@@ -26,6 +26,7 @@ _HOW = {
     "process-crash": "crashed",
     "link-down": "lost its links",
 }
+_ADDRESSES = ("elastic-ip", "secondary-ip")
 
 
 def story(result: dict[str, Any], folder: str) -> str:
@@ -53,9 +54,10 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
     start = failover["triggered"]
     device, other = failover["device"], failover["new_active"] or "the other device"
     lines = [f"At 0.0 s the active device {device} {_HOW.get(failover['how'], 'failed')}."]
+    change = "address change" if failover.get("mechanism") in _ADDRESSES else "route change"
     moved = [
-        ("api_accepted", "the cloud accepted the last route change"),
-        ("effective", "the last route change took effect"),
+        ("api_accepted", f"the cloud accepted the last {change}"),
+        ("effective", f"the last {change} took effect"),
     ]
     if failover.get("mechanism") == "gratuitous-arp":
         moved = [("effective", f"{other} had announced every address (gratuitous ARP)")]

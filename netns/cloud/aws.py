@@ -76,8 +76,9 @@ class Aws:
         for table in world.route_tables:
             with patch("moto.ec2.models.route_tables.random_route_table_id", lambda t=table: t):
                 ec2.create_route_table(VPC_ID)
+        subnets = self._subnets(world)
         for interface in world.interfaces:
-            self._interface(world, interface)
+            self._interface(world, interface, subnets[interface.subnet.name])
         for (table, destination), target in world.routes.items():
             ec2.create_route(table, str(destination), interface_id=target)
         for public, (target, private) in world.elastic_ips.items():
@@ -93,17 +94,23 @@ class Aws:
             else:
                 ec2.create_tags([resource], dict(pairs))
 
-    def _interface(self, world: World, interface: NetworkInterface) -> None:
-        ec2, subnet = self._ec2, interface.subnet
-        subnet_id = f"subnet-{subnet.name}"
-        with patch("moto.ec2.models.subnets.random_subnet_id", lambda: subnet_id):
-            made = ec2.create_subnet(
-                VPC_ID, str(subnet.network), availability_zone=f"{self.region}{subnet.zone}"
-            )
-        ec2.associate_route_table(subnet.route_table, subnet_id=subnet_id)
+    def _subnets(self, world: World) -> dict[str, Any]:
+        """Each subnet once, however many interfaces are in it; by name."""
+        made: dict[str, Any] = {}
+        for subnet in dict.fromkeys(i.subnet for i in world.interfaces):
+            name = f"subnet-{subnet.name}"
+            with patch("moto.ec2.models.subnets.random_subnet_id", lambda n=name: n):
+                made[subnet.name] = self._ec2.create_subnet(
+                    VPC_ID, str(subnet.network), availability_zone=f"{self.region}{subnet.zone}"
+                )
+            self._ec2.associate_route_table(subnet.route_table, subnet_id=name)
+        return made
+
+    def _interface(self, world: World, interface: NetworkInterface, subnet: Any) -> None:
+        ec2 = self._ec2
         where = "moto.ec2.models.elastic_network_interfaces.random_eni_id"
         with patch(where, lambda: interface.id):
-            eni = ec2.create_network_interface(made, str(interface.address))
+            eni = ec2.create_network_interface(subnet, str(interface.address))
         eni.mac_address = interface.mac
         eni.description = f"{interface.node} {interface.name}"
         eni.source_dest_check = interface.source_dest_check

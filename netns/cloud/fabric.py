@@ -96,7 +96,7 @@ class UnassignPrivateAddress:
     address: IPv4Address
 
     def details(self) -> dict[str, object]:
-        return {"target": self.interface.id, "address": str(self.address)}
+        return {"taken_from": self.interface.id, "address": str(self.address)}
 
 
 Change = (

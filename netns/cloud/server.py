@@ -179,7 +179,7 @@ def read_world(config: Mapping[str, Any]) -> World:
     """The world the lab describes in its configuration."""
     routes = {(t, IPv4Network(d)): target for t, d, target in config["routes"]}
     return replace(
-        cloud(config["lab"], routes),
+        cloud(config["lab"], routes, zones=config.get("zones", "two")),
         elastic_ips={
             IPv4Address(public): (target, IPv4Address(private))
             for public, target, private in config.get("elastic_ips", [])

@@ -54,15 +54,15 @@ def inside(lab: Lab, node: str, *command: str) -> Any:
 class Stream(threading.Thread):
     """Datagrams from the client to the virtual server, 50 a second, until `over`."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, address: str = "10.99.0.10") -> None:
         super().__init__(daemon=True)
-        self._lab, self.over = lab, threading.Event()
+        self._lab, self._address, self.over = lab, address, threading.Event()
 
     def run(self) -> None:
         def send() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 while not self.over.wait(0.02):
-                    sender.sendto(b"live", ("10.99.0.10", 9))
+                    sender.sendto(b"live", (self._address, 9))
 
         call_in(self._lab.world.namespace("client"), send)
 

@@ -57,15 +57,25 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     ),
     "trigger-lost": dict.fromkeys(["ssh", "telnet", "echo"], ("STALLED", "route-never-moved")),
     "flapping": dict.fromkeys(["ssh", "telnet", "echo"], LIVES),
+    "secondary-ip": dict.fromkeys(["ssh", "telnet", "echo"], LIVES),
+    "secondary-ip-no-mirroring": dict.fromkeys(
+        ["ssh", "telnet", "echo"], ("RESET", "no-flow-reset")
+    ),
+    "secondary-ip-half-done": dict.fromkeys(
+        ["ssh", "telnet", "echo"], ("STALLED", "address-unassigned")
+    ),
 }  # fmt: skip
 ALWAYS = {
     "security-group-no-mirror-ports", "security-group-lost-state", "elastic-ip",
     "load-balancer-nlb", "load-balancer-azure", "load-balancer-gcp-never-persist",
+    "secondary-ip",
 }  # fmt: skip
-# Captures are taken at the fabric's edge, and filters are inside: what took a segment there only
+# Captures are taken at the fabric's edge, and filters are inside: what took a segment there (or
+# that nobody was there to get it) only
 # the fabric's own log can tell, never a setting. Everything else is seen in captures.
 NEEDS_THE_FABRICS_LOG = {
     "security-group-denied", "security-group-lost-state", "firewall-lost-state",
+    "address-unassigned",
 }  # fmt: skip
 every = pytest.mark.parametrize(
     "ended",
@@ -178,3 +188,25 @@ def test_flows_are_diverted_after_the_probes_have_failed_and_not_before(ended: F
     assert len(diverted) == 3
     assert all(float(str(r["time"])) >= float(str(down)) for r in diverted)
     assert {(r["from"], r["target"]) for r in diverted} == {("bigip-a", "bigip-b")}
+
+
+@pytest.mark.parametrize("ended", ["secondary-ip"], indirect=True)
+def test_both_devices_are_met_at_the_same_addresses(ended: Finished) -> None:
+    """Taken from one interface, then given to the other, each after the propagation delay."""
+    for interface, address in (("ext", "10.0.10.100"), ("int", "10.0.11.100")):
+        for device in ("bigip-a", "bigip-b"):
+            there = f'frame.interface_name == "{device}:{interface}" && ip.dst == {address}'
+            assert tshark(ended, f"{there} && tcp.port == 22")
+        moved = [r for r in log(ended, "fabric") if r.get("address") == address]
+        told = [(r["what"], r.get("taken_from"), r.get("target")) for r in moved]
+        taken, given = f"eni-bigip-a-{interface}", f"eni-bigip-b-{interface}"
+        assert told == [
+            ("accepted", taken, None), ("accepted", None, given),
+            ("effective", taken, None), ("effective", None, given),
+        ]  # fmt: skip
+    failover = ended.result["failover"]
+    assert failover["mechanism"] == "secondary-ip"
+    assert failover["effective"] - failover["api_accepted"] >= 4.0
+    assert failover["first_byte"] > failover["effective"]
+    for connection in ended.result["connections"]:
+        assert min(connection["blackout_s"].values()) >= 4.0

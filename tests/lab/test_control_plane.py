@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from emulator.core import declaration
+from emulator.device.extension import identity
 from emulator.lab.control_plane import (
     BUCKET,
     OPERATOR,
@@ -60,8 +63,13 @@ def test_what_is_to_move_is_tagged_and_nothing_else(via: str) -> None:
     assert pair == ("10.0.10.101,10.0.20.101" if via == "elastic-ip" else None)
 
 
-def test_the_provider_gets_the_world_the_lab_has() -> None:
-    made = scenario(elastic_ips=[ELASTIC], secondary_ips=["10.0.10.102"], extra_routes=2)
+@pytest.mark.parametrize("zones", ["two", "one"])
+def test_the_provider_gets_the_world_the_lab_has(zones: str) -> None:
+    second = {"two": "10.0.20.101", "one": "10.0.10.103"}[zones]
+    elastic = ELASTIC | {"private": ["10.0.10.101", second]}
+    made = scenario(
+        zones=zones, elastic_ips=[elastic], secondary_ips=["10.0.10.102"], extra_routes=2
+    )
     built = world(made, "x")
     config = json.loads(json.dumps(fabric_config(made, built, DEVICES)))
     assert read_world(config) == built
@@ -103,6 +111,67 @@ def test_wrong_credentials_are_the_devices_only(wrong: str) -> None:
 )
 def test_how_many_changes_a_whole_failover_makes(cloud: dict[str, Any], changes: int) -> None:
     assert expected_changes(scenario(**cloud)) == changes
+
+
+def test_a_secondary_address_is_on_the_interface_in_whose_subnet_it_is() -> None:
+    made = scenario(zones="one", secondary_ips=["10.0.10.100", "10.0.11.100"])
+    found = {str(a): target for a, target in world(made, "x").secondary.items()}
+    assert found == {"10.0.10.100": "eni-bigip-a-ext", "10.0.11.100": "eni-bigip-a-int"}
+
+
+ONE_ZONE = """title: t
+virtual_server: {destination: 10.0.10.100, snat: pool, snat_pool: [10.0.11.100]}
+cloud: {zones: %s, routes: [], secondary_ips: [%s]}
+"""
+
+
+def test_both_devices_serve_what_moves_and_the_declaration_moves_no_route(tmp_path: Path) -> None:
+    """The failover extension moves only addresses its own device serves."""
+    path = tmp_path / "s.yaml"
+    path.write_text(ONE_ZONE % ("one", "10.0.10.100, 10.0.11.100"))
+    made = load(path)
+    built = world(made, "x")
+    for device in DEVICES:
+        config = device_config(made, built, device)
+        assert config.cloud_failover is not None
+        own = identity(config, config.cloud_failover)
+        assert own.floating == ("10.0.10.100", "10.0.11.100")
+    read = declaration.read(declaration_of(made, built, DEVICES))
+    assert read.failover_routes is None or not read.failover_routes.groups
+
+
+@pytest.mark.parametrize(
+    ("zones", "addresses", "text"),
+    [
+        ("one", "10.0.10.100", "snat_pool address 10.0.11.100 is in no route of rtb-backend and"),
+        ("one", "10.0.11.100", "destination 10.0.10.100 is in no route of rtb-client and no"),
+        ("one", "10.0.20.100", "cloud.secondary_ips: 10.0.20.100 is not in the subnet of bigip-a"),
+        ("two", "10.0.20.100", "cloud.secondary_ips: 10.0.20.100 is not in the subnet of bigip-a"),
+        ("one", "10.0.10.12", "10.0.10.12 is the primary address of bigip-b"),
+        ("two", "10.0.10.3", "10.0.10.3 is one of those the provider keeps to itself"),
+        ("two", "10.0.11.255", "10.0.11.255 is one of those the provider keeps to itself"),
+        ("three", "10.0.10.100", "cloud.zones: Input should be 'two' or 'one'"),
+    ],
+)
+def test_an_address_nobody_could_have_is_refused(
+    tmp_path: Path, zones: str, addresses: str, text: str
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(ONE_ZONE % (zones, addresses))
+    with pytest.raises(ScenarioError, match=re.escape(text)):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "cloud",
+    [
+        {"elastic_ips": [ELASTIC]},
+        {"load_balancer": {"type": "nlb"}, "routes": [], "secondary_ips": ["10.0.10.100"]},
+    ],
+)
+def test_in_one_zone_an_address_of_the_other_zones_subnet_is_refused(cloud: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="is not in the subnet of bigip-b's ext"):
+        scenario(zones="one", **cloud)
 
 
 def test_a_declaration_of_the_users_own_goes_to_the_device_as_it_is(tmp_path: Path) -> None:

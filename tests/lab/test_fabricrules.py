@@ -270,3 +270,42 @@ def test_a_device_that_only_swallowed_segments_for_a_while_did_not_take_over() -
     judged = verdict(talk)
     assert (judged.outcome, judged.cause.id) == ("SURVIVED", None)
     assert "bigip-a carried the connection from beginning to end" in judged.cause.text
+
+
+def moved(talk: Conversation, **change: str) -> Record:
+    return {"time": talk.now / 1e9, "node": "fabric", "what": "effective", **change}
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [{"address": str(VIP.address), "taken_from": "eni-a"}, {"public": str(VIP.address)}],
+    ids=["secondary", "elastic"],
+)
+def test_an_address_that_nobody_has_is_why_nothing_comes_out_of_the_fabric(
+    taken: dict[str, str],
+) -> None:
+    talk = opened()
+    gone = moved(talk, **taken)
+    again = moved(talk, target="eni-a", **{k: v for k, v in taken.items() if k != "taken_from"})
+    talk.client("pwd\n", "a", until="router:client-eth0")
+    talk.wait(10)
+    talk.heartbeat("b", active=True)
+    given = moved(talk, target="eni-b", **{k: v for k, v in taken.items() if k != "taken_from"})
+    early = moved(opened(), target="eni-a", address=str(VIP.address))
+    judged = verdict(talk, early, gone)
+    assert (judged.outcome, judged.cause.id) == ("STALLED", "address-unassigned")
+    assert str(VIP.address) in judged.cause.text
+    assert found(talk) == ("STALLED", "unknown")  # the captures cannot tell
+    assert found(talk, gone, given) == ("STALLED", "unknown")  # the next one would have come out
+    assert found(talk, gone, again) == ("STALLED", "unknown")  # somebody had it again
+    other = gone | {"address": "10.0.10.9", "public": "10.0.10.9"}
+    assert found(talk, other) == ("STALLED", "unknown")
+
+
+def test_an_address_taken_after_the_last_segment_is_not_why_it_was_lost() -> None:
+    talk = opened()
+    talk.client("pwd\n", "a", until="router:client-eth0")
+    talk.wait(10)
+    talk.heartbeat("b", active=True)
+    late = moved(talk, address=str(VIP.address), taken_from="eni-a")
+    assert found(talk, late) == ("STALLED", "unknown")

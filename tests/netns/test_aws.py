@@ -22,7 +22,7 @@ from netns.cloud.aws import Aws
 from netns.cloud.fabric import Fabric
 from netns.cloud.front import Fault, Front, Key, Settings
 from netns.cloud.throttle import Throttle
-from netns.topology import cloud
+from netns.topology import World, cloud
 
 REGION, BUCKET = "us-east-1", "state-bucket"
 PUBLIC, AT_A, AT_B = "203.0.113.10", "10.0.10.101", "10.0.20.101"
@@ -35,8 +35,10 @@ KEYS = {
 class Api:
     """The API of one small lab, and what its fabric was asked."""
 
-    def __init__(self) -> None:
-        self.world = replace(
+    def __init__(
+        self, world: World | None = None, tags: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        self.world = world or replace(
             cloud("x"),
             elastic_ips={IPv4Address(PUBLIC): ("eni-bigip-a-ext", IPv4Address(AT_A))},
             secondary={
@@ -49,8 +51,8 @@ class Api:
         self.settings = Settings(REGION, KEYS)
         self._aws = Aws(REGION, self._ask)
         label = {"f5_cloud_failover_label": "mine"}
-        tags = {"eni-bigip-a-ext": label, "rtb-client": label, BUCKET: label}
-        self._aws.seed(self.world, tags, BUCKET)
+        plain = {"eni-bigip-a-ext": label, "rtb-client": label, BUCKET: label}
+        self._aws.seed(self.world, tags or plain, BUCKET)
         front = Front(
             self.settings, self._aws.application, lambda a, c: self.refused.append((a, c))
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 
 from netns import worlds
 from netns.onprem import onprem
@@ -20,6 +21,33 @@ def test_no_subnet_spans_zones_and_no_address_is_used_twice() -> None:
     addresses = [i.address for i in WORLD.interfaces]
     assert len(set(addresses)) == len(addresses)
     assert len({i.mac for i in WORLD.interfaces}) == len(addresses)
+
+
+def test_in_one_zone_the_devices_share_their_subnets_and_nothing_else() -> None:
+    """Two links, two addresses, two MACs in each; the rest of the world is as it was."""
+    world = cloud("x", zones="one")
+    for name in ("ext", "int", "ha"):
+        a, b = (world.interface(device, name) for device in ("bigip-a", "bigip-b"))
+        assert a.subnet == b.subnet
+        assert a.address in a.subnet.network
+        assert (a.address, a.mac, a.router_name) != (b.address, b.mac, b.router_name)
+    assert len({i.address for i in world.interfaces}) == len(world.interfaces)
+    assert len({i.subnet.name for i in world.interfaces}) == len(world.interfaces) - 3
+    others = [i for i in WORLD.interfaces if not i.node.startswith("bigip-")]
+    assert [i for i in world.interfaces if not i.node.startswith("bigip-")] == others
+    assert world.interface("bigip-a", "ext").address == WORLD.interface("bigip-a", "ext").address
+
+
+def test_a_subnets_addresses_are_delivered_one_by_one_and_a_secondary_one_as_well() -> None:
+    """No route of the fabric leads to a subnet as a whole: two interfaces are in it."""
+    secondary = IPv4Address("10.0.10.100")
+    world = replace(cloud("x", zones="one"), secondary={secondary: "eni-bigip-b-ext"})
+    table = table_number(world, "rtb-client")
+    routes = [s for s in plan(world) if isinstance(s, AddRoute) and s.table == table]
+    subnet = IPv4Network("10.0.10.0/24")
+    inside = {str(r.destination): r.name for r in routes if r.destination.subnet_of(subnet)}
+    assert inside == {"10.0.10.11/32": "a-ext", "10.0.10.12/32": "b-ext", "10.0.10.100/32": "b-ext"}
+    assert "secondary  10.0.10.100 -> eni-bigip-b-ext" in picture(world)
 
 
 def test_alien_ranges_lie_outside_every_subnet() -> None:
