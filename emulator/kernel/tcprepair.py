@@ -44,7 +44,8 @@ _OFF_WITHOUT_PROBE = -1  # leave repair without a window probe
 _SIOCOUTQ = 0x5411  # bytes (and a FIN) not acknowledged
 _PEER_CLOSED = frozenset((6, 7, 8, 9, 11))  # TIME-WAIT, CLOSE, CLOSE-WAIT, LAST-ACK, CLOSING
 _INFO_TIMESTAMPS, _INFO_SACK, _INFO_WSCALE = 1, 2, 4
-_PLENTY = 1 << 16  # a send queue beyond it needs a larger buffer than a new socket has
+_LITTLE = 1 << 12  # a send queue beyond it may need a larger buffer than a new socket has,
+_ROOM = 1 << 19  # which depends on the congestion control; it grows no more once it is set
 _OVERHEAD = 4  # what the kernel accounts for a byte of it, at most
 
 
@@ -119,8 +120,9 @@ def abandon(connection: socket.socket) -> None:
 
 def _restore(made: socket.socket, plan: LegPlan) -> None:
     made.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
-    if len(plan.sent) > _PLENTY:
-        made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(plan.sent) * _OVERHEAD)
+    if len(plan.sent) > _LITTLE:
+        room = max(_ROOM, len(plan.sent) * _OVERHEAD)
+        made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, room)
     for queue, start in ((_RECV_QUEUE, plan.rcv_nxt), (_SEND_QUEUE, plan.snd_una)):
         _set(made, _REPAIR_QUEUE, queue)
         _set(made, _QUEUE_SEQ, struct.pack("I", start.value))

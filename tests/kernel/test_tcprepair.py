@@ -211,3 +211,19 @@ def test_a_restored_connection_waits_no_longer_than_a_second_to_repeat(moved: Mo
         pytest.skip("this kernel has no TCP_RTO_MAX_MS")
     assert longest == tcprepair.RTO_MAX_MS
     assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) > 900_000
+
+
+@pytest.mark.parametrize("octets", [4096, 65_536, 400_000])
+def test_a_send_queue_is_restored_whole_in_small_segments(moved: Moved, octets: int) -> None:
+    """A new socket's buffer counts every small segment several times over, and how large it is
+    depends on the congestion control."""
+    run(moved.small.device, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"])
+    run(moved.small.device, ["ethtool", "-K", "ext", "tx", "off", "tso", "off", "gso", "off"])
+    queue = bytes(range(256)) * (octets // 256)
+    window = 65_536  # the client's own, as it advertised it
+    first = moved.restore(sent=queue, mss_clamp=536, snd_wnd=window)
+    with first:
+        got = b""
+        while len(got) < len(queue):
+            got += moved.client.recv(1 << 16)
+        assert got == queue
