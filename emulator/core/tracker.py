@@ -101,6 +101,11 @@ class Leg:
     def fin_received(self) -> bool:
         return self.fin_at is not None and self.received.end >= self.fin_at
 
+    def over(self, other: Leg) -> bool:
+        """Whether this connection has come to its regular end, both ways."""
+        ours = other.fin_received and self.acknowledged > other.received.end
+        return self.fin_received and ours
+
     def adopt(self, state: LegState, now: float) -> None:
         """Begin in the middle: the bytes received so far are in `received` already."""
         self.irs, self.iss, self.snd_una = state.irs, state.iss, state.snd_una
@@ -228,6 +233,8 @@ class Tracker:
         """One mirrored segment of either connection, either way."""
         for leg, other in ((self.client, self.server), (self.server, self.client)):
             if (segment.source, segment.destination) == (leg.remote, leg.local):
+                if segment.flags & RST and leg.over(other):
+                    return  # answers a repeated FIN's acknowledgement: the end has forgotten us
                 leg.sent_by_peer(segment)
                 other.received.trim(leg.acknowledged)
             elif (segment.source, segment.destination) == (leg.local, leg.remote):
@@ -245,17 +252,10 @@ class Tracker:
             raise NotRestorable("its resync was not complete")
         if not client.established:
             raise NotRestorable("the client's handshake was not complete")
-        if client.fin_received and server.fin_received and self._both_closed():
+        if client.over(server) and server.over(client):
             raise NotRestorable("closed by both ends")
         if not server.established:
             early = client.received.read(0, client.received.end)
             return RelayPlan(record, client.plan(server, now), None, early)
         leg = replace(server.plan(client, now), local=record.snat)
         return RelayPlan(record, client.plan(server, now), leg)
-
-    def _both_closed(self) -> bool:
-        """Both FINs of ours are acknowledged, too."""
-        return (
-            self.client.acknowledged > self.server.received.end
-            and self.server.acknowledged > self.client.received.end
-        )

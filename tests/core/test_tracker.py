@@ -193,3 +193,32 @@ def test_the_server_side_may_have_to_come_from_another_address() -> None:
     plan = Talk().open().tracker.plan(other, 0.0)
     assert plan.server is not None
     assert plan.server.local == other.snat
+
+
+def closed_by_the_member() -> Talk:
+    """Client and member are both done, the member knows that we are; the client does not know
+    that the member is: its last bytes and FIN are ours to send."""
+    talk = Talk().open()
+    talk.client(b"request", flags=ACK | FIN)
+    talk.member(b"answer", acked=len(b"request") + 1, flags=ACK | FIN)
+    return talk
+
+
+def test_a_reset_of_a_connection_that_is_over_is_no_reset() -> None:
+    """The member has forgotten it and answers the acknowledgement of its repeated FIN so; what
+    the client still has to get must not be given up for that."""
+    talk = closed_by_the_member()
+    talk.take(MEMBER, SNAT, talk.m + 8, SeqNum(0), RST)
+    plan = talk.tracker.plan(RECORD, 0.0)
+    assert plan.client.sent + plan.client.unsent == b"answer"
+    assert plan.server is not None
+    assert plan.server.fin is not None
+
+
+def test_a_reset_before_our_fin_was_acknowledged_is_one() -> None:
+    talk = Talk().open()
+    talk.client(b"request", flags=ACK | FIN)
+    talk.member(b"answer", acked=len(b"request"), flags=ACK | FIN)
+    talk.take(MEMBER, SNAT, talk.m + 8, SeqNum(0), RST)
+    with pytest.raises(NotRestorable, match="reset by an end"):
+        talk.tracker.plan(RECORD, 0.0)
