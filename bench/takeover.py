@@ -152,9 +152,11 @@ def restore_s(folder: Path) -> float:
 
 
 def resident_kib(lab: Lab, node: str) -> int:
-    """The resident set of the device's own process, which is the namespace's largest."""
+    """The resident set of the device's own process, KiB; not of its failover extension's."""
     sizes = [0]
     for pid in processes([lab.world.namespace(node)]):
+        if b"emulator.device" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            continue
         status = Path(f"/proc/{pid}/status").read_text()
         sizes += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
     return max(sizes)
