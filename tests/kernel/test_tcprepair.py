@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
 import struct
@@ -14,6 +15,7 @@ import pytest
 from emulator.core.tracker import LegPlan
 from emulator.kernel import tcprepair
 from emulator.kernel.rawsocket import RawSender
+from emulator.lab.wait import wait_until
 from emulator.wire.segment import ACK, FIN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 from netns.execute import call_in, run
@@ -65,6 +67,11 @@ def freeze(connection: socket.socket) -> LegPlan:
     return plan
 
 
+def unsent(connection: socket.socket) -> int:
+    """Bytes the peer has not acknowledged (SIOCOUTQ)."""
+    return int(struct.unpack("i", fcntl.ioctl(connection, 0x5411, bytes(4)))[0])
+
+
 @pytest.fixture
 def moved(small: Small) -> Iterator[Moved]:
     """A line was said each way before."""
@@ -78,6 +85,8 @@ def moved(small: Small) -> Iterator[Moved]:
         assert client.recv(10) == b"welcome"
         client.sendall(b"!")  # carries the acknowledgement of the last bytes
         assert accepted.recv(10) == b"!"
+        # Else the client repeats it, and a host that knows no such connection resets it.
+        wait_until("the last byte's acknowledgement", lambda: not unsent(client), timeout_s=5)
         plan = freeze(accepted)
         listener.close()
         yield Moved(client, plan, small)
