@@ -146,6 +146,7 @@ def test_a_half_closed_connection_stays_half_closed() -> None:
     assert tracker.server.acknowledged == 1  # the FIN, behind the end of the bytes
     plan = tracker.plan(RECORD, 0.0)
     assert plan.client.fin is not None
+    assert plan.client.rcv_nxt == talk.c + 4  # behind "bye"; the FIN is told separately
     assert plan.server is not None
     assert plan.server.sent == plan.server.unsent == b""
 
