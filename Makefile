@@ -56,7 +56,7 @@ test-all: test ## test, and the longer ones: every scenario under every kind of 
 # CAPTURES=1: every round recorded, each lost conversation judged; SLOW: of the mirroring
 # channel, bits per second; RATE: of the bulk connection, bytes per second.
 kill-test: setup ## failovers at random points of live traffic, every byte compared: COUNT COMMIT HOW CAPTURES SLOW RATE (root)
-	@$(PY) -m emulator.lab.killtest --count $(COUNT) --commit $(COMMIT) --how $(HOW) \
+	@$(PY) -m emulator.lab.campaign.killtest --count $(COUNT) --commit $(COMMIT) --how $(HOW) \
 	    $(if $(CAPTURES),--captures) $(if $(SLOW),--slow $(SLOW)) $(if $(RATE),--rate $(RATE))
 
 bench: setup ## what a takeover of 100 and 1000 connections costs (root)

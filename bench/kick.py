@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.lab.runner import run_scenario
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.scenario import Scenario
 
 DETECTION_S = 0.8  # of the outage: from the power-off to the takeover, about
 TIMEOUT_S = 1.0

@@ -20,9 +20,9 @@ from pathlib import Path
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
-from emulator.lab.scenario import How, Scenario
-from emulator.lab.services import listening
+from emulator.lab.settings.scenario import How, Scenario
 from emulator.lab.wait import LabFault, wait_until
+from emulator.lab.workload.services import listening
 from netns.build import processes
 from netns.execute import call_in, spawn
 

@@ -17,10 +17,10 @@ The way of a failover: `core.failover` changes the role; `core.traffic` restores
 `core.cloudfailover` and `device.extension`, shared segments by `core.announce`; `core.kick`
 wakes the ends; `core.resync` fills the peer that comes back.
 
-The way of an experiment: `lab.scenario` -> `lab.instance` (namespaces, services, devices)
--> `lab.runner` and `lab.experiment` (captures, sessions, failover, watch) -> `lab.tracing` ->
-`lab.facts` -> `lab.verdict` (`explain`, and rules by subject: `proxied`, `mirrorrules`,
-`fabricrules`). `lab.why` and `lab.matrix` run many (`lab.batch`).
+The way of an experiment: `lab.settings.scenario` -> `lab.instance` (namespaces, services, devices)
+-> `lab.runner` and `lab.experiment` (captures, sessions, failover, watch) -> `lab.judge.tracing` ->
+`lab.judge.facts` -> `lab.judge.verdict` (`explain`, and rules by subject: `proxied`, `mirrorrules`,
+`fabricrules`). `lab.study.why` and `lab.study.matrix` run many (`lab.study.batch`).
 """
 
 __version__ = "0.1.0"

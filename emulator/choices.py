@@ -6,7 +6,7 @@ import click
 from pydantic import ValidationError
 
 from emulator.lab import scenario_file
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.scenario import Scenario
 from emulator.terminal import USAGE, Fail
 
 format_option = click.option(

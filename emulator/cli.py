@@ -27,8 +27,8 @@ from emulator.choices import (
 )
 from emulator.lab import scenario_file
 from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
-from emulator.lab.scenario import Failover, How, Scenario
-from emulator.lab.services import aws_environment
+from emulator.lab.settings.scenario import Failover, How, Scenario
+from emulator.lab.workload.services import aws_environment
 from emulator.terminal import (
     CANNOT,
     FAULT,

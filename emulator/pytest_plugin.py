@@ -34,7 +34,7 @@ import pytest
 
 if TYPE_CHECKING:
     from emulator.lab.instance import Lab
-    from emulator.lab.scenario import Scenario
+    from emulator.lab.settings.scenario import Scenario
 
 _SETTLE_S = 30.0
 _ATTEMPTS = 3
@@ -135,7 +135,7 @@ def lab(mirrorlab_host: None, tmp_path: Path) -> Iterator[Callable[..., RunningL
 def failover() -> Callable[..., str]:
     """`failover(lab, how="force-standby")`: returns the name of the device that took over."""
     from emulator.lab.faults import trigger
-    from emulator.lab.scenario import How
+    from emulator.lab.settings.scenario import How
     from emulator.lab.wait import wait_until
 
     def fail_over(running: RunningLab, how: str = "force-standby") -> str:
@@ -169,8 +169,8 @@ def mirrorlab_host() -> None:
 
 def _scenario(scenario: str | Path | dict[str, Any], changes: dict[str, Any]) -> Scenario:
     from emulator.lab import scenario_file
-    from emulator.lab.factors import changed
-    from emulator.lab.scenario import Scenario
+    from emulator.lab.settings.scenario import Scenario
+    from emulator.lab.study.factors import changed
 
     if isinstance(scenario, dict):
         base = Scenario.model_validate({"title": "a test's own", **scenario})

@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from emulator.choices import format_option, read_scenario, with_virtual_server
-from emulator.lab.scenario import Failover, How
+from emulator.lab.settings.scenario import Failover, How
 from emulator.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
 
 if TYPE_CHECKING:
-    from emulator.lab.batch import Done
-    from emulator.lab.matrix import Matrix
-    from emulator.lab.why import Answer, Trial
+    from emulator.lab.study.batch import Done
+    from emulator.lab.study.matrix import Matrix
+    from emulator.lab.study.why import Answer, Trial
 
 Report = Callable[[str, "Done", int, int], None]
 
@@ -58,8 +58,8 @@ def why(
       mirrorlab why article
       mirrorlab why article --how power-off --format json
     """
-    from emulator.lab.batch import Batch
-    from emulator.lab.why import as_data, ask
+    from emulator.lab.study.batch import Batch
+    from emulator.lab.study.why import as_data, ask
 
     chosen = with_virtual_server(read_scenario(scenario), type=kind)
     if how is not None:
@@ -78,7 +78,7 @@ def why(
 
 
 def _print_answer(answer: Answer, folder: Path) -> None:
-    from emulator.lab.why import causes
+    from emulator.lab.study.why import causes
 
     stdout.print(f"[bold]{answer.scenario.title}[/bold]  ({answer.scenario.name})\n")
     as_it_is = answer.trials[0]
@@ -107,7 +107,7 @@ def _print_answer(answer: Answer, folder: Path) -> None:
 
 
 def _in_words(trial: Trial) -> str:
-    from emulator.lab.matrix import summary
+    from emulator.lab.study.matrix import summary
 
     return summary(trial.done)
 
@@ -136,8 +136,8 @@ def matrix(
       mirrorlab matrix
       mirrorlab matrix --preset full --format json > matrix.json
     """
-    from emulator.lab.batch import Batch
-    from emulator.lab.matrix import PRESETS, as_data, fill
+    from emulator.lab.study.batch import Batch
+    from emulator.lab.study.matrix import PRESETS, as_data, fill
 
     base, axes = read_scenario(scenario), PRESETS[preset]
     if only_list:
@@ -158,8 +158,8 @@ def matrix(
 
 
 def _print_matrix(found: Matrix) -> None:
-    from emulator.lab.matrix import summary
-    from emulator.lab.why import all_live
+    from emulator.lab.study.matrix import summary
+    from emulator.lab.study.why import all_live
 
     table = Table(*(axis.name for axis in found.axes), "sessions")
     for cell in found.cells:
@@ -184,7 +184,7 @@ def _folder(folder: Path, fresh: bool) -> Path:
 @contextmanager
 def _reporting() -> Iterator[Report]:
     """A progress bar on a terminal, a line a run elsewhere; on stderr."""
-    from emulator.lab.matrix import summary
+    from emulator.lab.study.matrix import summary
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),

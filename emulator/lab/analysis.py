@@ -12,12 +12,12 @@ from pathlib import Path
 
 from emulator.lab.capture import merge
 from emulator.lab.deployment import world
-from emulator.lab.explain import CAPTURE
-from emulator.lab.facts import Facts, Record, gather
+from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.facts import Facts, Record, gather
+from emulator.lab.judge.tracing import trace
+from emulator.lab.judge.verdict import judge
 from emulator.lab.result import Disturbance, MirrorState, Result, result
-from emulator.lab.scenario import Scenario
-from emulator.lab.tracing import trace
-from emulator.lab.verdict import judge
+from emulator.lab.settings.scenario import Scenario
 from emulator.wire import pcapng
 
 MAX_LATE_S = 1.0  # a device's timer later than this: the host disturbed us

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from emulator.lab.deployment import DEVICES
 from emulator.lab.instance import Lab
-from emulator.lab.mirror_channel import MirrorChannel
+from emulator.lab.settings.mirror_channel import MirrorChannel
 from netns.execute import run
 from netns.topology import ROUTER
 

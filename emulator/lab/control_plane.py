@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from emulator.core.config import CloudFailover
-from emulator.lab.private_addresses import place
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.private_addresses import place
+from emulator.lab.settings.scenario import Scenario
 from emulator.wire.segment import Endpoint
 from netns.topology import API_PORT, World
 

@@ -7,10 +7,10 @@ from enum import Enum
 from ipaddress import IPv4Address
 
 from emulator.core import config as device
-from emulator.lab.applications import PORTS
 from emulator.lab.control_plane import access, extra_routes, with_addresses
-from emulator.lab.fabric_settings import filters
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.fabric import filters
+from emulator.lab.settings.scenario import Scenario
+from emulator.lab.workload.applications import PORTS
 from emulator.wire.segment import Endpoint
 from netns.onprem import FLOATING, KIND, MASQUERADE_MAC, onprem
 from netns.topology import ROUTER, NetworkInterface, World, cloud

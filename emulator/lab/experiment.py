@@ -15,11 +15,11 @@ from emulator.lab.control_plane import expected_changes
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
-from emulator.lab.mirror_channel import MirrorChannel
 from emulator.lab.result import MirrorState
-from emulator.lab.scenario import How
-from emulator.lab.sessions import Sessions
+from emulator.lab.settings.mirror_channel import MirrorChannel
+from emulator.lab.settings.scenario import How
 from emulator.lab.wait import LabFault, wait_until
+from emulator.lab.workload.sessions import Sessions
 from netns.execute import NamespaceError, call_in
 from netns.topology import ROUTER
 

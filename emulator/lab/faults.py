@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 
 from emulator.lab.instance import Lab
-from emulator.lab.scenario import How
+from emulator.lab.settings.scenario import How
 from emulator.lab.wait import wait_until
 from netns.execute import run
 

@@ -23,7 +23,6 @@ from pathlib import Path
 
 from emulator.device import configfile
 from emulator.device.control import ControlError, ask
-from emulator.lab.applications import PORTS
 from emulator.lab.control_plane import fabric_config
 from emulator.lab.deployment import (
     BACKENDS,
@@ -33,9 +32,10 @@ from emulator.lab.deployment import (
     device_config,
     world,
 )
-from emulator.lab.scenario import Scenario
-from emulator.lab.services import listening, start_services, write_etc, write_keys
+from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault, wait_until
+from emulator.lab.workload.applications import PORTS
+from emulator.lab.workload.services import listening, start_services, write_etc, write_keys
 from netns.build import build, destroy, labs
 from netns.execute import call_in, spawn
 from netns.topology import ROUTER, World

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emulator.lab.explain import CAPTURE
-from emulator.lab.facts import Facts, Record
-from emulator.lab.scenario import Scenario
-from emulator.lab.verdict import Verdict
+from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.facts import Facts, Record
+from emulator.lab.judge.verdict import Verdict
+from emulator.lab.settings.scenario import Scenario
 
 SCHEMA = "mirrorlab/result/1"
 

@@ -27,7 +27,7 @@ from emulator.lab.experiment import Behind, Experiment, Progress
 from emulator.lab.instance import Lab
 from emulator.lab.meter import measure_host
 from emulator.lab.result import Disturbance, Result
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault
 from emulator.wire.pcapng import PcapngError
 from netns.build import BuildError

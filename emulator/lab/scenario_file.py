@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.scenario import Scenario
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "scenarios"
 

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from emulator.lab.scenario import How
 from emulator.lab.scenario_file import find, load
+from emulator.lab.settings.scenario import How
 from tests.e2e.conftest import Finished, run_cli, short
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]

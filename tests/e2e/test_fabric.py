@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from emulator.lab.analysis import facts_of
-from emulator.lab.facts import Record
-from emulator.lab.verdict import judge
+from emulator.lab.judge.facts import Record
+from emulator.lab.judge.verdict import judge
 from tests.e2e.conftest import Finished, run_cli
 from tests.e2e.test_scenarios import tshark
 

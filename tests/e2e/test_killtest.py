@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from emulator.lab.scenario import How
+from emulator.lab.settings.scenario import How
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def killtest(*options: str) -> tuple[int, dict[str, int], str]:
     """Exit status, counts, and what was printed."""
-    argv = [sys.executable, "-m", "emulator.lab.killtest", "--json", *options]
+    argv = [sys.executable, "-m", "emulator.lab.campaign.killtest", "--json", *options]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=800)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 

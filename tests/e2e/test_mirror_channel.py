@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from emulator.lab.analysis import facts_of
+from emulator.lab.judge.verdict import judge
 from emulator.lab.scenario_file import find
-from emulator.lab.verdict import judge
 from tests.e2e.conftest import Finished, run_cli
 
 pytestmark = pytest.mark.e2e

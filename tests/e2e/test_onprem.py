@@ -13,10 +13,10 @@ import pytest
 
 from emulator.lab.analysis import facts_of
 from emulator.lab.instance import Lab
+from emulator.lab.judge.verdict import judge
 from emulator.lab.runner import run_scenario
-from emulator.lab.scenario import Scenario
 from emulator.lab.scenario_file import find, load
-from emulator.lab.verdict import judge
+from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import wait_until
 from netns.execute import run
 from netns.onprem import MASQUERADE_MAC, onprem

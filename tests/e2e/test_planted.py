@@ -14,10 +14,10 @@ import pytest
 from emulator.lab.analysis import facts_of
 from emulator.lab.control_plane import OPERATOR
 from emulator.lab.instance import Lab, all_labs
+from emulator.lab.judge.verdict import judge
 from emulator.lab.runner import run_scenario
-from emulator.lab.scenario import Scenario
 from emulator.lab.scenario_file import find, load
-from emulator.lab.verdict import judge
+from emulator.lab.settings.scenario import Scenario
 from netns.build import processes
 from netns.execute import call_in, run
 

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 import pytest
 
 from emulator.lab.analysis import facts_of
-from emulator.lab.applications import PORTS
-from emulator.lab.verdict import judge
+from emulator.lab.judge.verdict import judge
+from emulator.lab.workload.applications import PORTS
 from tests.e2e.conftest import Finished, short
 
 pytestmark = pytest.mark.e2e

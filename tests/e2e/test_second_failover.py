@@ -15,7 +15,7 @@ import pytest
 
 from emulator.lab.deployment import DEVICES
 from emulator.lab.instance import Lab
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import wait_until
 from tests.e2e.test_states import BULK, Pair, receive
 

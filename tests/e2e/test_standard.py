@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from emulator.lab.analysis import facts_of
-from emulator.lab.verdict import judge
+from emulator.lab.judge.verdict import judge
 from tests.e2e.conftest import Finished, run_cli
 
 pytestmark = pytest.mark.e2e

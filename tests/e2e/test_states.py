@@ -19,7 +19,7 @@ import pytest
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import silence_ends, trigger
 from emulator.lab.instance import Lab
-from emulator.lab.scenario import How, Scenario
+from emulator.lab.settings.scenario import How, Scenario
 from emulator.lab.wait import wait_until
 from netns.execute import call_in, run
 

@@ -13,7 +13,7 @@ import pytest
 from emulator.kernel.arp import ArpSocket, set_mac
 from emulator.lab.faults import silence, silence_ends
 from emulator.lab.instance import Lab
-from emulator.lab.scenario import Scenario
+from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import wait_until
 from emulator.wire.arp import NOBODY, REPLY, REQUEST, Arp, announcement, answer
 from netns.build import build, destroy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.lab.channelfaults import queues, ruleset
-from emulator.lab.mirror_channel import MirrorChannel
+from emulator.lab.settings.mirror_channel import MirrorChannel
 
 NAMES = {"bigip-a": "a-ha", "bigip-b": "b-ha"}
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from emulator.lab.facts import Record, gather
+from emulator.lab.judge.facts import Record, gather
+from emulator.lab.judge.tracing import trace
 from emulator.lab.result import failover_times
 from emulator.lab.story import story
-from emulator.lab.tracing import trace
 
 ROUTE = {"table": "rtb-client", "destination": "10.99.0.0/24", "target": "eni-b"}
 TAKEN = {"address": "10.0.10.100", "taken_from": "eni-a"}

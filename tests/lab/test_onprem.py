@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from emulator.core.config import Config, FloatingAddress
 from emulator.lab import deployment
 from emulator.lab.capture import _arguments
-from emulator.lab.facts import gather
+from emulator.lab.judge.facts import gather
+from emulator.lab.judge.tracing import Trace, trace
+from emulator.lab.judge.verdict import Verdict, judge
 from emulator.lab.result import failover_times
-from emulator.lab.scenario import Scenario
-from emulator.lab.tracing import Trace, trace
-from emulator.lab.verdict import Verdict, judge
+from emulator.lab.settings.scenario import Scenario
 from emulator.wire import pcapng
 from emulator.wire.arp import announcement
 from netns.onprem import FLOATING, MASQUERADE_MAC, onprem

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.lab.facts import Facts, Record, gather
-from emulator.lab.tracing import trace
+from emulator.lab.judge.facts import Facts, Record, gather
+from emulator.lab.judge.tracing import trace
 from emulator.wire import pcapng
 from emulator.wire.mirror import Message, Mirrored
 from emulator.wire.segment import ACK, FIN, PSH, RST, SYN, Endpoint, Segment

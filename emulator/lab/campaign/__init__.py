@@ -1,0 +1,1 @@
+"""Failovers at random points of live traffic, every byte compared."""

@@ -1,0 +1,146 @@
+"""From facts to a verdict: outcome, blackout, bytes, cause. Pure.
+
+Outcomes
+  RESET      an end's own socket received a reset
+  CLOSED     both ends sent FIN, and both arrived
+  TIMED_OUT  an end's program reports that its kernel gave up
+  STALLED    open, and bytes or a FIN sent more than STALLED_S before the end are undelivered
+  SURVIVED   none of these
+
+Rules never look at a scenario. `docs/fidelity.md` lists what each rule takes as evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from emulator.lab.judge.explain import (
+    Cause,
+    Evidence,
+    explain_loss,
+    explain_reset,
+    explain_survival,
+)
+from emulator.lab.judge.facts import Connection, Direction, Facts
+from emulator.lab.judge.streams import ByteCount, Stream, compare
+from emulator.lab.judge.tracing import TAIL_NS
+
+STALLED_S = 3.0
+_GAVE_UP = ("timed out", "Timeout", "ETIMEDOUT")
+
+
+@dataclass(frozen=True, slots=True)
+class Blackout:
+    """Last byte delivered by the first device to first byte delivered by the other, seconds."""
+
+    to_client_s: float | None
+    to_server_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What happened to one connection."""
+
+    name: str
+    connection: Connection
+    outcome: str
+    blackout: Blackout
+    bytes: ByteCount
+    cause: Cause
+
+
+def judge(facts: Facts) -> list[Verdict]:
+    """A verdict per connection, in the order they were opened."""
+    return [judge_connection(connection, facts) for connection in facts.connections]
+
+
+def judge_connection(connection: Connection, facts: Facts) -> Verdict:
+    """The verdict on one connection."""
+    outcome = _outcome(connection, facts)
+    match outcome:
+        case "RESET":
+            cause = explain_reset(connection, facts)
+        case "STALLED" | "TIMED_OUT":
+            cause = explain_loss(connection, facts)
+        case "CLOSED":
+            cause = Cause(
+                None, "Both ends closed the connection in the regular way.", _fins(connection)
+            )
+        case _:
+            cause = explain_survival(connection, facts)
+    blackout = Blackout(
+        _blackout(connection, Direction.TO_CLIENT), _blackout(connection, Direction.TO_SERVER)
+    )
+    return Verdict(connection.name, connection, outcome, blackout, _bytes(connection), cause)
+
+
+def _outcome(connection: Connection, facts: Facts) -> str:
+    if connection.resets:
+        return "RESET"
+    if len(connection.fins) == 2:
+        return "CLOSED"
+    if _gave_up(connection, facts):
+        return "TIMED_OUT"
+    if any(_stalled(connection.stream(d), facts.end_ns) for d in Direction):
+        return "STALLED"
+    if any(_close_stalled(connection, d, facts.end_ns) for d in Direction):
+        return "STALLED"
+    return "SURVIVED"
+
+
+def _gave_up(connection: Connection, facts: Facts) -> bool:
+    return any(
+        record.get("session") == connection.name
+        and any(word in str(record.get("reason", "")) for word in _GAVE_UP)
+        for record in facts.records_of("ended")
+    )
+
+
+def _stalled(stream: Stream, end_ns: int) -> bool:
+    oldest = stream.oldest_undelivered()
+    return oldest is not None and end_ns - oldest.origin.time_ns > STALLED_S * 1e9
+
+
+def _close_stalled(connection: Connection, direction: Direction, end_ns: int) -> bool:
+    """Whether an end's FIN never reached the other, which waits for more."""
+    closed = connection.closed.get(direction)
+    arrived = direction in connection.fins
+    return closed is not None and not arrived and end_ns - closed.time_ns > STALLED_S * 1e9
+
+
+def _blackout(connection: Connection, direction: Direction) -> float | None:
+    """Across the first change of the delivering device; None when there was none."""
+    advances = connection.stream(direction).advances
+    for before, after in pairwise(advances):
+        if before.device != after.device:
+            return round((after.arrival.time_ns - before.arrival.time_ns) / 1e9, 3)
+    return None
+
+
+def _bytes(connection: Connection) -> ByteCount:
+    """Both directions. What was first sent within STALLED_S of the end may be in flight."""
+    total = ByteCount()
+    for direction in Direction:
+        stream = connection.stream(direction)
+        horizon = connection.end_ns - int(STALLED_S * 1e9)
+        old = max((end for end, t in stream.first_sent if t.origin.time_ns <= horizon), default=0)
+        alive = not connection.resets and len(connection.fins) < 2
+        in_flight = len(stream.sent) - old if alive else 0
+        delivered = bytes(stream.delivered[: _seen_leaving(stream, connection.end_ns)])
+        total += compare(bytes(stream.sent), delivered, in_flight=in_flight)
+    return total
+
+
+def _seen_leaving(stream: Stream, end_ns: int) -> int | None:
+    """Where to cut `delivered`: at the end of the captures bytes may arrive that were not
+    seen to leave; anywhere else such bytes are counted (as altered)."""
+    late = stream.advances and end_ns - stream.advances[-1].arrival.time_ns < TAIL_NS
+    return len(stream.sent) if late else None
+
+
+def _fins(connection: Connection) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence.of(arrival, f"FIN reaches {arrival.node}")
+        for arrival in sorted(connection.fins.values(), key=lambda a: a.frame)
+    )

@@ -1,0 +1,1 @@
+"""A scenario as pure values: the causes an experiment sets."""

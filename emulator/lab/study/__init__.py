@@ -1,0 +1,1 @@
+"""Many runs towards one answer: what would save a connection, what survives."""

@@ -1,0 +1,1 @@
+"""Real programs with byte-checked conversations, and the servers they talk to."""
