@@ -2,7 +2,7 @@
 
 Layers, each importing only what stands to its left (`tests/test_layers.py` enforces it)::
 
-    wire <- core <- kernel <- device <- lab <- terminal, choices, studies, cli
+    wire <- core <- kernel <- device <- lab <- commands <- cli
     netns <- lab and all to its right
 
 The way of a packet: the fabric routes a client's segment to the active device; iptables

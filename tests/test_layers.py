@@ -1,6 +1,6 @@
 """The dependency direction and the purity of modules, as a test.
 
-    wire <- core <- kernel <- device <- lab <- terminal <- choices <- studies <- cli
+    wire <- core <- kernel <- device <- lab <- commands <- cli
     netns <- lab and all to its right
 
 A PURE module may not block, tell the time, roll dice, print or touch a file.
@@ -21,9 +21,7 @@ ORDER = [
     "kernel",
     "device",
     "lab",
-    "terminal",
-    "choices",
-    "studies",
+    "commands",
     "cli",
     "pytest_plugin",
 ]

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emulator import cli
+from emulator.commands import experiments
 from emulator.lab import runner
 
 
@@ -32,7 +33,7 @@ def outcome(
     }  # fmt: skip
     run = runner.Run(Path("runs/x"), found)  # type: ignore[arg-type]
     monkeypatch.setattr(runner, "run_scenario", lambda *_, **__: run)
-    monkeypatch.setattr(cli, "need_host", lambda: None)
+    monkeypatch.setattr(experiments, "need_host", lambda: None)
     return CliRunner().invoke(cli.cli, ["run", "article", "--format", "json"])
 
 
@@ -69,7 +70,7 @@ def test_a_void_run_is_4_whatever_it_shows(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_place_that_cannot_be_written_to_is_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "need_host", lambda: None)
+    monkeypatch.setattr(experiments, "need_host", lambda: None)
     done = CliRunner().invoke(cli.cli, ["run", "article", "--output", "/etc/passwd"])
     assert done.exit_code == 2
     assert done.stderr.endswith("mirrorlab: /etc/passwd: File exists\n") or "Not a directory" in (
@@ -83,3 +84,11 @@ def test_a_bad_lab_name_is_2(words: list[str]) -> None:
     done = CliRunner().invoke(cli.cli, [*words, "--name", "Bad-Name"])
     assert done.exit_code == 2
     assert "'Bad-Name' is no lab name" in done.stderr
+
+
+def test_every_command_listed_is_there_and_helps() -> None:
+    """A name in cli.COMMANDS whose module lacks it would fail only when typed."""
+    for name in cli.COMMANDS:
+        done = CliRunner().invoke(cli.cli, [name, "--help"])
+        assert done.exit_code == 0, done.output
+        assert f"{name} " in done.stdout

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from pydantic import ValidationError
 
+from emulator.commands.terminal import USAGE, Fail
 from emulator.lab import scenario_file
 from emulator.lab.settings.scenario import Scenario
-from emulator.terminal import USAGE, Fail
 
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -17,6 +17,21 @@ format_option = click.option(
 world_option = click.option(
     "--world", "kind_of_world", type=click.Choice(["cloud", "onprem"]), help="in another world"
 )
+
+
+def _lab_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    from emulator.lab.instance import check_id
+
+    try:
+        return check_id(value)
+    except ValueError as error:
+        raise Fail(str(error), USAGE) from error
+
+
+name_option = click.option(
+    "--name", default="lab0", show_default=True, envvar="MIRRORLAB_NAME", help="which lab",
+    callback=_lab_name,
+)  # fmt: skip
 
 
 def read_scenario(name: str) -> Scenario:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -55,7 +56,22 @@ def need_host() -> None:
 
 
 class Main(click.Group):
-    """Turns the package's own errors into one line and the documented status."""
+    """Commands by the module below `emulator.commands` that has them; turns the package's own
+    errors into one line and the documented status."""
+
+    def __init__(self, *args: Any, commands_in: Mapping[str, str] | None = None, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._modules = dict(commands_in or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._modules:
+            return None
+        module = import_module(f"emulator.commands.{self._modules[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         from emulator.lab.instance import LabExists, NoSuchLab

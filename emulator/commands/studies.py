@@ -13,9 +13,9 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from emulator.choices import format_option, read_scenario, with_virtual_server
+from emulator.commands.choices import format_option, read_scenario, with_virtual_server
+from emulator.commands.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
 from emulator.lab.settings.scenario import Failover, How
-from emulator.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
 
 if TYPE_CHECKING:
     from emulator.lab.study.batch import Done

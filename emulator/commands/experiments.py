@@ -1,0 +1,136 @@
+"""One experiment: `run`, and what there is to run on: `scenarios`, `schema`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from emulator.commands.choices import (
+    format_option,
+    in_world,
+    read_scenario,
+    with_virtual_server,
+    world_option,
+)
+from emulator.commands.terminal import (
+    CANNOT,
+    FAULT,
+    NOT_AS_EXPECTED,
+    RUNS,
+    USAGE,
+    Fail,
+    need_host,
+    stderr,
+    stdout,
+)
+from emulator.lab import scenario_file
+from emulator.lab.settings.scenario import Failover, How, Scenario
+from netns import doctor as host
+
+
+@click.command()
+@click.argument("scenario")
+@format_option
+@world_option
+@click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
+@click.option(
+    "--virtual-server", "kind", type=click.Choice(["fastL4", "standard"]),
+    help="another type of virtual server",
+)  # fmt: skip
+@click.option(
+    "--commit", type=click.Choice(["async", "sync"]), help="how a standard one is mirrored"
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=RUNS, show_default=True,
+    help="where the run's folder is made",
+)  # fmt: skip
+def run(  # one parameter an option
+    scenario: str,
+    form: str,
+    kind_of_world: str | None,
+    how: str | None,
+    kind: str | None,
+    commit: str | None,
+    output: Path,
+) -> None:
+    """Run SCENARIO (a built-in name or a YAML file) and say what happened, and why.
+
+    Builds a world of its own, opens real sessions, fails the active device over, watches,
+    takes the world down, and judges from the captures. About 20 seconds.
+
+    \b
+      mirrorlab run article
+      mirrorlab run article-snat-pool --how power-off
+      mirrorlab run article-snat-pool --virtual-server standard --commit sync
+      mirrorlab run my.yaml --format json | jq .connections[].outcome
+    """
+    from emulator.lab.result import as_expected
+    from emulator.lab.runner import run_scenario
+    from emulator.lab.story import story
+
+    chosen = in_world(read_scenario(scenario), kind_of_world)
+    chosen = with_virtual_server(chosen, type=kind, commit=commit)
+    if how is not None:
+        after = chosen.failover.after_s if chosen.failover else Failover().after_s
+        chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
+    need_host()
+    start = time.monotonic()
+    with stderr.status("starting") as status:
+
+        def progress(text: str) -> None:
+            elapsed = time.monotonic() - start
+            if stderr.is_terminal:
+                status.update(f"{text}  [dim]{elapsed:.0f} s[/dim]")
+            else:
+                stderr.print(f"{elapsed:6.1f} s  {text}")
+
+        try:
+            done = run_scenario(chosen, output, progress=progress)
+        except OSError as error:
+            raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
+    if form == "json":
+        click.echo(json.dumps(done.result, indent=2))
+    else:
+        stdout.print(story(done.result, str(done.folder)))
+    if done.result["void"]:
+        sys.exit(FAULT)
+    if not as_expected(done.result):
+        sys.exit(NOT_AS_EXPECTED)
+
+
+@click.command()
+@format_option
+def scenarios(form: str) -> None:
+    """The built-in scenarios."""
+    loaded = [read_scenario(name) for name in scenario_file.names()]
+    if form == "json":
+        click.echo(json.dumps([s.model_dump(mode="json") for s in loaded], indent=2))
+        return
+    for scenario in loaded:
+        click.echo(f"{scenario.name:<26} {scenario.title}")
+
+
+@click.command()
+def schema() -> None:
+    """The JSON Schema of scenario files, for editors."""
+    click.echo(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+@click.command()
+@format_option
+def doctor(form: str) -> None:
+    """What this host has and lacks; exit status 3 if the lab cannot run on it."""
+    checks = host.examine()
+    if form == "json":
+        click.echo(json.dumps([vars(check) for check in checks], indent=2))
+    else:
+        for check in checks:
+            mark = "ok     " if check.ok else ("MISSING" if check.needed else "absent ")
+            remedy = "" if check.ok else f"  -> {check.remedy}"
+            click.echo(f"{mark} {check.name:<18} {check.detail}{remedy}")
+    if host.missing(checks):
+        sys.exit(CANNOT)

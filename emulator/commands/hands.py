@@ -1,0 +1,184 @@
+"""A running lab by hand: `up`, `down`, `status`, `failover`, `tmsh`, `shell`, `exec`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from typing import Any
+
+import click
+from rich.table import Table
+
+from emulator.commands.choices import (
+    format_option,
+    in_world,
+    name_option,
+    read_scenario,
+    world_option,
+)
+from emulator.commands.terminal import USAGE, Fail, need_host, need_root, stdout
+from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
+from emulator.lab.settings.scenario import How
+from emulator.lab.workload.services import aws_environment
+from netns.execute import command_in
+from netns.worlds import picture, plan
+
+
+@click.command()
+@click.argument("scenario", default="article")
+@name_option
+@world_option
+@click.option("--dry-run", is_flag=True, help="print the picture and every command, do nothing")
+def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> None:
+    """Build SCENARIO's world and leave it running, for use by hand."""
+    from emulator.lab.instance import Lab, LabExists
+
+    chosen = in_world(read_scenario(scenario), kind_of_world)
+    if dry_run:
+        built = world(chosen, name)
+        steps = plan(built, arp_cache_s(chosen))
+        click.echo(picture(built) + "\n\n" + "\n".join(map(str, steps)))
+        return
+    need_host()
+    start = time.monotonic()
+    lab = Lab(name, chosen)
+    try:
+        lab.create()
+        built_s = time.monotonic() - start
+        lab.start()
+    except LabExists:
+        raise
+    except BaseException:
+        lab.destroy()
+        raise
+    click.echo(
+        f"lab {name} is up ({chosen.name}): world in {built_s:.2f} s, "
+        f"servers and devices in {time.monotonic() - start - built_s:.2f} s more"
+    )
+    click.echo(picture(lab.world))
+    click.echo(
+        f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
+        "7 (echo).\nNow: mirrorlab shell client, and there: ssh vip"
+    )
+
+
+@click.command()
+@name_option
+@click.option("--all", "everything", is_flag=True, help="every lab, whatever is left of it")
+def down(name: str, everything: bool) -> None:
+    """Take a lab down; nothing is left of it. No error if there is none."""
+    from emulator.lab import instance
+
+    need_root()
+    for lab in instance.all_labs() if everything else [name]:
+        click.echo(f"lab {lab}: " + ("down" if instance.down(lab) else "was not up"))
+
+
+@click.command()
+@name_option
+@format_option
+def status(name: str, form: str) -> None:
+    """Roles, channel and flows of both devices."""
+    from emulator.lab.instance import Lab
+
+    need_root()
+    lab = Lab.load(name)
+    states = {node: lab.status(node) for node in DEVICES}
+    if form == "json":
+        click.echo(json.dumps({"lab": name, "devices": states}, indent=2))
+        return
+    table = Table("device", "role", "for", "mirror channel", "flows", "mirrored", "resets sent")
+    for node, state in states.items():
+        if not state:
+            table.add_row(node, "dead", "", "", "", "", "")
+            continue
+        causes = state["reset_causes"]
+        resets = (
+            ", ".join(f"{n}x {c}" for c, n in causes.items()) if isinstance(causes, dict) else ""
+        )
+        keys = ("role", "since_s", "mirror_channel", "flows", "mirrored_flows")
+        role, since, *rest = (str(state[key]) for key in keys)
+        table.add_row(node, role, f"{since} s", *rest, resets or "-")
+    stdout.print(f"lab {name}: {lab.scenario.name}")
+    stdout.print(table)
+
+
+@click.command()
+@name_option
+@click.option(
+    "--how", type=click.Choice([h.value for h in How]), default="force-standby", show_default=True
+)
+def failover(name: str, how: str) -> None:
+    """Make the active device of a running lab stop being active."""
+    from emulator.lab.faults import trigger
+    from emulator.lab.instance import Lab
+
+    need_root()
+    lab = Lab.load(name)
+    active = [node for node in DEVICES if lab.status(node).get("role") == "active"]
+    if not active:
+        raise Fail("no device is active: nothing to fail over", USAGE)
+    trigger(lab, active[0], How(how))
+    click.echo(f"{active[0]}: {how}")
+
+
+@click.command()
+@click.argument("device", type=click.Choice(DEVICES))
+@click.argument("line")
+@name_option
+def tmsh(device: str, line: str, name: str) -> None:
+    """Ask a DEVICE of a running lab in its own words.
+
+    \b
+      mirrorlab tmsh bigip-b "show sys connection type mirror"
+      mirrorlab tmsh bigip-a "run sys failover standby"
+    """
+    from emulator.lab.instance import Lab
+
+    need_root()
+    text = Lab.load(name).tmsh(device, line)
+    if text:
+        click.echo(text)
+
+
+def _node(name: str, node: str) -> tuple[Any, str]:
+    from emulator.lab.instance import Lab
+
+    need_root()
+    lab = Lab.load(name)
+    if node not in lab.world.nodes:
+        raise Fail(f"no node {node!r}; there are: {', '.join(lab.world.nodes)}", USAGE)
+    return lab, lab.world.namespace(node)
+
+
+@click.command()
+@click.argument("node")
+@name_option
+def shell(node: str, name: str) -> None:
+    """A shell inside NODE: client, router, bigip-a, bigip-b, backend-1, backend-2, and api
+    (cloud) or switch (onprem).
+
+    In the client, `ssh vip` and `telnet vip` go through the virtual server. `aws` and boto3
+    ask the lab's own cloud.
+    """
+    lab, namespace = _node(name, node)
+    rc = lab.folder / "shellrc"
+    rc.write_text(f"PS1='[{node}] \\w\\$ '\ncd /root 2>/dev/null\nunset PROMPT_COMMAND\n")
+    shell_argv = ["bash", "--rcfile", str(rc), "-i"] if shutil.which("bash") else ["sh", "-i"]
+    argv = command_in(namespace, shell_argv, etc=lab.folder / "etc")
+    os.execvpe(argv[0], argv, aws_environment(lab.folder, os.environ))
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@name_option
+def exec(node: str, command: tuple[str, ...], name: str) -> None:
+    """Run COMMAND inside NODE:  mirrorlab exec backend-1 -- ss -tn"""
+    lab, namespace = _node(name, node)
+    argv = command_in(namespace, command, etc=lab.folder / "etc")
+    sys.stdout.flush()
+    os.execvpe(argv[0], argv, aws_environment(lab.folder, os.environ))

@@ -1,0 +1,89 @@
+"""The virtual server under test, and what both devices are set to. Pure values."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emulator.lab.settings.model import Model
+
+Backend = Literal["backend-1", "backend-2"]
+
+
+class VirtualServer(Model):
+    """The virtual server under test: any port of one address, TCP."""
+
+    destination: IPv4Address = Field(
+        IPv4Address("10.99.0.10"),
+        description="address; in the routed alien range 10.99.0.0/24, on-premises the external "
+        "segment",
+    )
+    type: Literal["fastL4", "standard"] = Field(
+        "fastL4", description="fastL4: segments are rewritten; standard: a full proxy"
+    )
+    pool: tuple[Backend, ...] = Field(("backend-1",), description="members, round robin")
+    snat: Literal["none", "automap", "pool"] = Field(
+        "automap", description="source-address-translation"
+    )
+    snat_pool: tuple[IPv4Address, ...] = Field(
+        (IPv4Address("10.88.0.10"),),
+        description="with snat pool; routed range 10.88.0.0/24, on-premises the internal segment",
+    )
+    mirroring: bool = Field(True, description="connection mirroring")
+    commit: Literal["async", "sync"] = Field(
+        "async",
+        description="mirrored standard: segments reach the device's TCP at once (async, as on a "
+        "BIG-IP) or once the standby holds them (sync)",
+    )
+    remirror: bool | None = Field(
+        None,
+        description="mirrored standard: connections older than the channel are mirrored on it, so "
+        "they outlive a second failover; a BIG-IP does not (default: with commit sync)",
+    )
+    loose_initiation: bool = False
+    loose_close: bool = False
+    idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = 300
+
+
+class Devices(Model):
+    """What both devices are set to."""
+
+    failover_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = Field(
+        3.0, description="failover.nettimeoutsec"
+    )
+    gratuitous_arp: bool = Field(
+        True, description="on-premises: the new active device announces its addresses"
+    )
+    mac_masquerade: bool = Field(
+        False, description="on-premises: the traffic group has a MAC address, which moves along"
+    )
+    reject_unmatched: bool = Field(True, description="tm.rejectunmatched")
+    ack_mirror: bool = Field(True, description="tm.fastl4_ack_mirror")
+    rebuild_automap: bool = Field(
+        True, description="a mirrored automap flow takes the new device's own self IP"
+    )
+    await_mirror: bool = Field(
+        True, description="begin once the standby mirrors; false: whether or not it does"
+    )
+    takeover_kick: bool = Field(
+        False,
+        description="the new active device has the ends retransmit at once when their path is "
+        "back (RFC 6069); a BIG-IP does not",
+    )
+
+
+class OnPrem(Model):
+    """The shared segments: what the devices have there, and how their neighbours behave."""
+
+    floating_self_ips: bool = Field(
+        True, description="the traffic group has self IPs; without, automap takes a device's own"
+    )
+
+    router_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        14400.0, description="for how long the router trusts an ARP entry (Cisco IOS: 4 hours)"
+    )
+    backend_arp_cache_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        30.0, description="the same for the backends (Linux: base_reachable_time)"
+    )
