@@ -29,6 +29,7 @@ from emulator.commands.terminal import (
 )
 from emulator.lab import scenario_file
 from emulator.lab.settings.scenario import Failover, How, Scenario
+from emulator.lab.study.plants import BEHIND_NAMES
 from netns import doctor as host
 
 
@@ -45,6 +46,9 @@ from netns import doctor as host
     "--commit", type=click.Choice(["async", "sync"]), help="how a standard one is mirrored"
 )
 @click.option(
+    "--behind", type=click.Choice(BEHIND_NAMES), help="also do this behind the scenario's back"
+)
+@click.option(
     "--output", type=click.Path(path_type=Path), default=RUNS, show_default=True,
     help="where the run's folder is made",
 )  # fmt: skip
@@ -55,6 +59,7 @@ def run(  # one parameter an option
     how: str | None,
     kind: str | None,
     commit: str | None,
+    behind: str | None,
     output: Path,
 ) -> None:
     """Run SCENARIO (a built-in name or a YAML file) and say what happened, and why.
@@ -66,8 +71,10 @@ def run(  # one parameter an option
       mirrorlab run article
       mirrorlab run article-snat-pool --how power-off
       mirrorlab run article-snat-pool --virtual-server standard --commit sync
+      mirrorlab run article-snat-pool --behind api-cut-off
       mirrorlab run my.yaml --format json | jq .connections[].outcome
     """
+    from emulator.lab.behind import BEHIND
     from emulator.lab.result import as_expected
     from emulator.lab.runner import run_scenario
     from emulator.lab.story import story
@@ -89,7 +96,9 @@ def run(  # one parameter an option
                 stderr.print(f"{elapsed:6.1f} s  {text}")
 
         try:
-            done = run_scenario(chosen, output, progress=progress)
+            done = run_scenario(
+                chosen, output, progress=progress, behind=BEHIND[behind] if behind else None
+            )
         except OSError as error:
             raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
     if form == "json":

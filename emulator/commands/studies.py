@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from emulator.commands.choices import format_option, read_scenario, with_virtual_server
-from emulator.commands.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
+from emulator.commands.terminal import NOT_AS_EXPECTED, RUNS, USAGE, Fail, need_host, stderr, stdout
 from emulator.lab.settings.scenario import Failover, How
 
 if TYPE_CHECKING:
     from emulator.lab.study.batch import Done
+    from emulator.lab.study.confusion import Confusion
     from emulator.lab.study.matrix import Matrix
     from emulator.lab.study.why import Answer, Trial
 
@@ -66,8 +68,8 @@ def why(
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
     need_host()
-    folder = _folder(output / f"why-{chosen.name}", fresh)
-    with _reporting() as report, Batch(folder, parallel=parallel) as batch:
+    folder = study_folder(output / f"why-{chosen.name}", fresh)
+    with reporting() as report, Batch(folder, parallel=parallel) as batch:
         answer = ask(chosen, batch, report)
     data = as_data(answer)
     (folder / "why.json").write_text(json.dumps(data, indent=2) + "\n")
@@ -145,8 +147,8 @@ def matrix(
             click.echo(f"{axis.name:<15} {', '.join(axis.values)}")
         return
     need_host()
-    folder = _folder(output / f"matrix-{base.name}-{preset}", fresh)
-    with _reporting() as report, Batch(folder, parallel=parallel) as batch:
+    folder = study_folder(output / f"matrix-{base.name}-{preset}", fresh)
+    with reporting() as report, Batch(folder, parallel=parallel) as batch:
         found = fill(base, axes, batch, lambda done, at, of: report("matrix", done, at, of))
     data = as_data(found)
     (folder / "matrix.json").write_text(json.dumps(data, indent=2) + "\n")
@@ -171,7 +173,75 @@ def _print_matrix(found: Matrix) -> None:
     stdout.print(table)
 
 
-def _folder(folder: Path, fresh: bool) -> Path:
+@click.command()
+@format_option
+@click.option(
+    "--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="of each plant"
+)
+@click.option(
+    "--healthy",
+    type=click.IntRange(0, 1000),
+    default=20,
+    show_default=True,
+    help="runs in which nothing may be named",
+)
+@parallel_option
+@output_option
+@fresh_option
+def confusion(
+    form: str, repeat: int, healthy: int, parallel: int | None, output: Path, fresh: bool
+) -> None:
+    """Can the verdicts be trusted? Causes planted on purpose against the causes named.
+
+    Some twenty causes, each planted by a scenario or behind its back, each run several times,
+    and healthy runs beside them. The judge sees captures, journals and the fabric's log only.
+    Exit status 1 if one verdict was wrong. Half an hour; an interrupted call goes on where it
+    stopped.
+
+    \b
+      mirrorlab confusion
+      mirrorlab confusion --repeat 1 --healthy 5
+    """
+    from emulator.lab.study.batch import Batch
+    from emulator.lab.study.confusion import as_data, measure
+
+    need_host()
+    folder = study_folder(output / "confusion", fresh)
+    with reporting() as report, Batch(folder, parallel=parallel) as batch:
+        found = measure(
+            batch, lambda done, at, of: report("confusion", done, at, of),
+            repeat=repeat, healthy=healthy,
+        )  # fmt: skip
+    data = as_data(found)
+    (folder / "confusion.json").write_text(json.dumps(data, indent=2) + "\n")
+    if form == "json":
+        click.echo(json.dumps(data, indent=2))
+    else:
+        _print_confusion(found)
+        stdout.print(f"\nEvery run is kept in {folder}")
+    if not found.perfect:
+        sys.exit(NOT_AS_EXPECTED)
+
+
+def _print_confusion(found: Confusion) -> None:
+    table = Table("planted", "how", "named", "runs right", title="Planted against named")
+    for row in found.rows:
+        named = ", ".join(f"{n}x {cause}" for cause, n in row.named.most_common())
+        style = "" if row.right == len(row.runs) else "bold red"
+        table.add_row(
+            row.plant.cause, row.plant.id, named, f"{row.right}/{len(row.runs)}", style=style
+        )
+    stdout.print(table)
+    runs = sum(len(row.runs) for row in found.rows)
+    good = sum(row.right for row in found.rows)
+    causes = len({row.plant.cause for row in found.rows})
+    stdout.print(
+        f"{causes} causes planted in {len(found.rows)} ways, {runs} runs: {good} named right. "
+        f"{len(found.healthy)} healthy runs: {len(found.alarms)} false alarms."
+    )
+
+
+def study_folder(folder: Path, fresh: bool) -> Path:
     try:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
@@ -182,7 +252,7 @@ def _folder(folder: Path, fresh: bool) -> Path:
 
 
 @contextmanager
-def _reporting() -> Iterator[Report]:
+def reporting() -> Iterator[Report]:
     """A progress bar on a terminal, a line a run elsewhere; on stderr."""
     from emulator.lab.study.matrix import summary
 

@@ -137,11 +137,12 @@ class Experiment:
         wait_until("the end of steady traffic", over, timeout_s=seconds + 10)
 
     def _look(self) -> None:
-        """The active device's state, while it can still be asked."""
-        state = self._lab.status(DEVICES[0])
+        """Both devices' states, while they can still be asked."""
+        state, standby = (self._lab.status(node) for node in DEVICES)
         lag = state.get("mirror_lag")
         octets = lag.get("bytes", 0) if isinstance(lag, dict) else 0
-        self.mirror = MirrorState(_count(state, "mirrored_flows"), int(octets))
+        held = _count(standby, "mirrored_flows")
+        self.mirror = MirrorState(_count(state, "mirrored_flows"), int(octets), held)
         self._count_drops()  # a device that dies takes its counters along
 
     def _fail_over(self, how: How, back_after_s: float | None) -> None:

@@ -25,10 +25,12 @@ class Disturbance:
 
 @dataclass(frozen=True, slots=True)
 class MirrorState:
-    """The active device's mirroring at the moment before the failover (or the end)."""
+    """Mirroring at the moment before the failover (or the end): flows the active device has
+    given away, bytes it has not yet, and flows the standby itself says it holds."""
 
     flows: int = 0
     lag_bytes: int = 0
+    standby_flows: int = 0
 
 
 Result = dict[str, object]
@@ -55,6 +57,7 @@ def result(
             # fastL4 mirrors set-up and close: there is no stream to commit
             "commit": server.commit if server.mirroring and server.type == "standard" else None,
             "flows": mirror.flows,
+            "standby_flows": mirror.standby_flows,
             "lag_bytes_at_failover": mirror.lag_bytes,
         },
         "host": {

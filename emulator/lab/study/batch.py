@@ -36,10 +36,11 @@ _GRACE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run; `key` is part of a path."""
+    """One run; `key` is part of a path; `behind`: done behind the scenario's back."""
 
     key: str
     scenario: Scenario
+    behind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Batch:
     def _one(self, job: Job) -> Done:
         folder = self._folder / job.key
         written = json.dumps(job.scenario.model_dump(mode="json"), indent=1)
+        written += f"\n# behind: {job.behind}\n" if job.behind else ""
         earlier = _finished(folder, written)
         if earlier is not None:
             return Done(job, *earlier, reused=True)
@@ -109,7 +111,7 @@ class Batch:
         folder.mkdir(parents=True)
         (folder / "scenario.yaml").write_text(written)
         for _ in range(ATTEMPTS):
-            status, result, error = self._attempt(folder)
+            status, result, error = self._attempt(folder, job.behind)
             if result is not None and status != VOID:
                 break
         else:
@@ -122,10 +124,11 @@ class Batch:
                 capture.unlink()
         return Done(job, result, run)
 
-    def _attempt(self, folder: Path) -> tuple[int, dict[str, Any] | None, str]:
+    def _attempt(self, folder: Path, behind: str | None) -> tuple[int, dict[str, Any] | None, str]:
         runs = folder / "runs"
         shutil.rmtree(runs, ignore_errors=True)
         argv = [sys.executable, "-m", "emulator.cli", "run", str(folder / "scenario.yaml")]
+        argv += ["--behind", behind] if behind else []
         with self._lock:
             if self._ending:
                 raise LabFault("the batch was ended")

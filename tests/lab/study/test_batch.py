@@ -23,7 +23,7 @@ class Scripted(Batch):
         self.answers = list(answers)
         self.made = 0
 
-    def _attempt(self, folder: Path) -> tuple[int, dict[str, Any] | None, str]:
+    def _attempt(self, folder: Path, behind: str | None) -> tuple[int, dict[str, Any] | None, str]:
         self.made += 1
         run = folder / "runs" / "a-run"
         run.mkdir(parents=True, exist_ok=True)

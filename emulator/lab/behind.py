@@ -1,0 +1,142 @@
+"""What can go wrong behind a scenario's back, just before its failover.
+
+Each function does one thing to a running lab that no scenario file tells of, as a colleague
+at the console, another tool or a broken cable would. The judge is not told either: it has
+the captures, the journals and the fabric's log. `mirrorlab run --behind NAME` and the
+confusion matrix use them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+
+from emulator.lab.channelfaults import inject
+from emulator.lab.control_plane import OPERATOR
+from emulator.lab.deployment import DEVICES
+from emulator.lab.instance import Lab
+from emulator.lab.settings.mirror_channel import MirrorChannel
+from emulator.lab.wait import wait_until
+from netns.execute import call_in, run
+from netns.topology import API_PORT, ROUTER
+
+_PATIENCE_S = 30.0
+_LAG_BYTES = 200_000  # beyond what the slow link itself still delivers after a power-off
+
+
+def source_dest_check_on(lab: Lab) -> None:
+    """Somebody switches the source/destination check on, at the interface not yet in use."""
+    _as_operator(
+        lab,
+        "modify_network_interface_attribute",
+        NetworkInterfaceId=f"eni-{DEVICES[1]}-int",
+        SourceDestCheck={"Value": True},
+    )
+
+
+def api_cut_off(lab: Lab) -> None:
+    """The new active device's route request never arrives."""
+    _router_drops(lab, f"iifname b-ha tcp dport {API_PORT}")
+
+
+def standby_restarted(lab: Lab) -> None:
+    """The standby restarts unnoticed, and comes up without a mirroring channel."""
+    _router_drops(lab, "iifname a-ha tcp dport 1029")
+    os.kill(lab.forget_process(DEVICES[1]), signal.SIGKILL)
+    lab.start_device(DEVICES[1])
+
+
+def mirror_ports_closed(lab: Lab) -> None:
+    """The network between the devices stops carrying the mirroring channel, and both have
+    noticed by the time of the failover. What a standby holds of proxied flows grows old."""
+    inject(lab, MirrorChannel(fault="cut"))
+    wait_until("the channel to be missed", lambda: _channel_is_down(lab), timeout_s=_PATIENCE_S)
+    if _proxied(lab):
+        wait_until("the standby to forget", lambda: not _held(lab), timeout_s=_PATIENCE_S)
+
+
+def mirror_link_slow(lab: Lab) -> None:
+    """The link between the devices becomes slower than the traffic, and some time passes. Of a
+    fastL4 flow nothing is mirrored by then but its beginning."""
+    inject(lab, MirrorChannel(fault="slow", bits_per_s=200_000))
+    if _proxied(lab):
+        wait_until(
+            "the standby to lag", lambda: _lag_bytes(lab) > _LAG_BYTES, timeout_s=_PATIENCE_S
+        )
+
+
+def return_route_reverted(lab: Lab) -> None:
+    """Another tool puts the servers' route back to the old device as soon as it has moved."""
+
+    def revert() -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline and not _moved(lab, "rtb-backend"):
+            time.sleep(0.05)
+        _as_operator(
+            lab,
+            "replace_route",
+            RouteTableId="rtb-backend",
+            DestinationCidrBlock="10.88.0.0/24",
+            NetworkInterfaceId=f"eni-{DEVICES[0]}-int",
+        )
+
+    threading.Thread(target=revert, daemon=True, name="another tool").start()
+
+
+BEHIND: dict[str, Callable[[Lab], None]] = {
+    "source-dest-check-on": source_dest_check_on,
+    "api-cut-off": api_cut_off,
+    "standby-restarted": standby_restarted,
+    "mirror-ports-closed": mirror_ports_closed,
+    "mirror-link-slow": mirror_link_slow,
+    "return-route-reverted": return_route_reverted,
+}
+
+
+def _as_operator(lab: Lab, call: str, **arguments: Any) -> None:
+    """One call of the lab's own EC2 API, from its own namespace."""
+    key, secret = OPERATOR
+    url = f"http://{lab.world.interface('api', 'eth0').address}:{API_PORT}"
+
+    def ask() -> None:
+        session = boto3.Session(key, secret, region_name=lab.scenario.cloud.api.region)
+        getattr(session.client("ec2", endpoint_url=url), call)(**arguments)
+
+    call_in(lab.world.namespace("api"), ask)
+
+
+def _router_drops(lab: Lab, match: str) -> None:
+    rule = f"insert rule ip fabric forward {match} drop"
+    run(lab.world.namespace(ROUTER), ["nft", *rule.split()])
+
+
+def _channel_is_down(lab: Lab) -> bool:
+    return all(lab.status(node).get("mirror_channel") == "down" for node in DEVICES)
+
+
+def _proxied(lab: Lab) -> bool:
+    return lab.scenario.virtual_server.type == "standard"
+
+
+def _held(lab: Lab) -> int:
+    flows = lab.status(DEVICES[1]).get("mirrored_flows")
+    return flows if isinstance(flows, int) else 0
+
+
+def _lag_bytes(lab: Lab) -> int:
+    lag = lab.status(DEVICES[0]).get("mirror_lag")
+    return int(lag.get("bytes", 0)) if isinstance(lag, dict) else 0
+
+
+def _moved(lab: Lab, table: str) -> bool:
+    """Whether a change of that route table took effect. The log holds this failover's only."""
+    return any(
+        record["what"] == "effective" and record.get("table") == table
+        for record in lab.fabric_log()
+    )
