@@ -17,6 +17,7 @@ COMMANDS = {
     "scenarios": "experiments",
     "why": "studies",
     "matrix": "studies",
+    "confusion": "studies",
     "up": "hands",
     "shell": "hands",
     "exec": "hands",

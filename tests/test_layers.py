@@ -36,6 +36,7 @@ PURE = (
     "emulator.lab.settings",
     "emulator.lab.story",
     "emulator.lab.study.factors",
+    "emulator.lab.study.plants",
     "emulator.lab.workload.applications",
     "netns.cloud.balancer",
     "netns.cloud.fabric",
