@@ -19,7 +19,7 @@ VOID = 4
 # Built-in scenarios with tests of their own: of the control plane, and of the fabric's parts.
 APART = (
     "throttled-", "security-group-", "firewall-", "elastic-ip", "load-balancer-", "half-done-",
-    "trigger-lost", "flapping", "secondary-ip",
+    "trigger-lost", "flapping", "secondary-ip", "two-faults",
 )  # fmt: skip
 TIMEOUT_S = 150
 

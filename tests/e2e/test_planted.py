@@ -8,18 +8,16 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 
+from emulator.lab import behind
 from emulator.lab.analysis import facts_of
-from emulator.lab.control_plane import OPERATOR
 from emulator.lab.instance import Lab, all_labs
 from emulator.lab.judge.verdict import judge
 from emulator.lab.runner import run_scenario
 from emulator.lab.scenario_file import find, load
 from emulator.lab.settings.scenario import Scenario
 from netns.build import processes
-from netns.execute import call_in, run
 
 pytestmark = pytest.mark.e2e
 
@@ -31,43 +29,12 @@ def snat_pool(**changes: object) -> Scenario:
     return Scenario.model_validate(plain)
 
 
-def switch_source_dest_check_on(lab: Lab) -> None:
-    """What a colleague might do in the console, to the interface that is not yet in use."""
-
-    def call() -> int:
-        key, secret = OPERATOR
-        session = boto3.Session(key, secret, region_name=lab.scenario.cloud.api.region)
-        answer = session.client(
-            "ec2", endpoint_url="http://10.0.2.10"
-        ).modify_network_interface_attribute(
-            NetworkInterfaceId="eni-bigip-b-int", SourceDestCheck={"Value": True}
-        )
-        status: int = answer["ResponseMetadata"]["HTTPStatusCode"]
-        return status
-
-    assert call_in(lab.world.namespace("api"), call) == 200
-
-
-def cut_the_api_off(lab: Lab) -> None:
-    """The new active device's route request never arrives."""
-    rule = "insert rule ip fabric forward iifname b-ha tcp dport 80 drop"
-    run(lab.world.namespace("router"), ["nft", *rule.split()])
-
-
-def lose_the_mirrored_flows(lab: Lab) -> None:
-    """The standby restarts unnoticed just before, and comes up without a mirroring channel."""
-    rule = "insert rule ip fabric forward iifname a-ha tcp dport 1029 drop"
-    run(lab.world.namespace("router"), ["nft", *rule.split()])
-    os.kill(lab.forget_process("bigip-b"), signal.SIGKILL)
-    lab.start_device("bigip-b")
-
-
 @pytest.mark.parametrize(
     ("plant", "outcome", "cause"),
     [
-        (switch_source_dest_check_on, "STALLED", "source-dest-check"),
-        (cut_the_api_off, "STALLED", "route-never-moved"),
-        (lose_the_mirrored_flows, "RESET", "no-flow-reset"),
+        (behind.source_dest_check_on, "STALLED", "source-dest-check"),
+        (behind.api_cut_off, "STALLED", "route-never-moved"),
+        (behind.standby_restarted, "RESET", "no-flow-reset"),
     ],
 )
 def test_a_planted_cause_is_named(

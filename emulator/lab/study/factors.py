@@ -36,6 +36,11 @@ _NO_SNAT_ROUTES = [
     {"table": "rtb-backend", "destination": "10.0.1.0/24", "interface": "int"},
 ]
 
+_BOTH_ROUTES = [
+    {"table": "rtb-client", "destination": "10.99.0.0/24", "interface": "ext"},
+    {"table": "rtb-backend", "destination": "10.88.0.0/24", "interface": "int"},
+]
+
 FACTORS: tuple[Factor, ...] = (
     Factor(
         "mirroring", "turn connection mirroring on",
@@ -86,6 +91,34 @@ FACTORS: tuple[Factor, ...] = (
         "fast-routes", "route changes that take effect at once",
         "not yours to change: no provider promises a time",
         {"cloud": {"propagation_delay_s": 0.1, "table_delay_s": {}}},
+    ),
+    Factor(
+        "both-routes", "let the failover move the client's and the servers' route, by routes alone",
+        "an address range outside the cloud's own, and the right to change both route tables",
+        {"cloud": {
+            "routes": _BOTH_ROUTES, "load_balancer": None, "failover_via": "route",
+            "elastic_ips": [],
+        }},
+    ),
+    Factor(
+        "firewall-loose", "firewalls that take connections up in the middle",
+        "a weaker firewall: it lets segments pass that no connection of its own explains",
+        {"cloud": {"firewall": {"lost_state": "loose"}}},
+    ),
+    Factor(
+        "mirror-link", "a mirroring link that is up and faster than the traffic",
+        "bandwidth between the zones, which is paid by the gigabyte",
+        {"mirror_channel": None},
+    ),
+    Factor(
+        "gratuitous-arp", "the new active device announces its addresses",
+        "nothing; check that no switch filters gratuitous ARP",
+        {"devices": {"gratuitous_arp": True}},
+    ),
+    Factor(
+        "idle-timeout", "an idle time-out of the virtual server of an hour",
+        "memory: flows whose ends are gone are kept for an hour",
+        {"virtual_server": {"idle_timeout_s": 3600}},
     ),
 )  # fmt: skip
 
@@ -139,6 +172,10 @@ def _matters(factor: Factor, scenario: Scenario) -> bool:
         return server.type == "fastL4"
     if factor.id == "sync":
         return server.type == "standard" and server.mirroring
+    if factor.id == "firewall-loose":
+        return scenario.cloud.firewall is not None
+    if factor.id == "idle-timeout":
+        return server.idle_timeout_s < 300  # shorter than anybody's default
     return True
 
 
