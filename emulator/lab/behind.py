@@ -89,11 +89,29 @@ def return_route_reverted(lab: Lab) -> None:
     threading.Thread(target=revert, daemon=True, name="another tool").start()
 
 
+def old_active_rejects(lab: Lab) -> None:
+    """The device that stood by gets a packet filter that rejects what is not its own any more,
+    instead of keeping silent about it."""
+    rejecting = (
+        "table ip rejecting { chain in { type filter hook prerouting priority -500; "
+        "iifname ext tcp flags & (rst | syn) == 0 reject with tcp reset; }; }"
+    )
+
+    def reject() -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline and lab.status(DEVICES[1]).get("role") != "active":
+            time.sleep(0.05)
+        run(lab.world.namespace(DEVICES[0]), ["nft", "-f", "-"], stdin=rejecting)
+
+    threading.Thread(target=reject, daemon=True, name="a packet filter").start()
+
+
 BEHIND: dict[str, Callable[[Lab], None]] = {
     "source-dest-check-on": source_dest_check_on,
     "api-cut-off": api_cut_off,
     "standby-restarted": standby_restarted,
     "mirror-ports-closed": mirror_ports_closed,
+    "old-active-rejects": old_active_rejects,
     "mirror-link-slow": mirror_link_slow,
     "return-route-reverted": return_route_reverted,
 }

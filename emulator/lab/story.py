@@ -61,15 +61,14 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
     ]
     if failover.get("mechanism") == "gratuitous-arp":
         moved = [("effective", f"{other} had announced every address (gratuitous ARP)")]
-    for key, text in (
+    steps = [
         ("takeover", f"{other} became active"),
         *moved,
         ("first_byte", f"the first byte passed by {other}"),
-    ):
-        if failover[key] is not None:
-            lines.append(f"  {failover[key] - start:+8.3f} s  {text}")
-        else:
-            lines.append(f"   not seen    {text}")
+    ]
+    seen = sorted((failover[key], text) for key, text in steps if failover[key] is not None)
+    lines += [f"  {time - start:+8.3f} s  {text}" for time, text in seen]
+    lines += [f"   not seen    {text}" for key, text in steps if failover[key] is None]
     if refusals := failover.get("refusals"):
         text = f"{refusals['calls']} calls to the cloud failed, the last one: {refusals['last']}"
         lines.append(f"  {escape(text)}")

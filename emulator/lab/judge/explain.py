@@ -18,6 +18,7 @@ from emulator.lab.judge.tracing import ROUTER, TAIL_NS, Sighting, Transmission, 
 
 CAPTURE = "run.pcapng"
 NO_FLOW = "No flow found for ACK"
+ANSWER_NS = 1_000_000_000  # a reset that comes later than this answers nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
     if trigger is not None:
         what = f"{trigger.node} receives {_describe(trigger)}"
         evidence.append(Evidence.of(trigger, what))
-    evidence.append(Evidence.of(origin, f"{origin.node} answers with a reset"))
+    verb = "answers with" if trigger is not None else "sends"
+    evidence.append(Evidence.of(origin, f"{origin.node} {verb} a reset"))
     evidence.append(Evidence.of(arrival, f"the reset reaches {arrival.node}: the connection ends"))
     found = _who_reset(connection, facts, origin, trigger)
     if found.cause in ("unknown", "no-flow-reset") and _by_another_device(connection, origin):
@@ -156,9 +158,8 @@ def _device_reset(
     if why not in ("", NO_FLOW):
         return Finding("unknown", f"{node} reset the connection{said}.")
     if _expired(facts, node, connection):
-        return Finding(
-            "idle-expired", f"{node} had let the flow expire, then reset what came{said}."
-        )
+        then = f"reset what came{said}" if trigger else "reset both ends"
+        return Finding("idle-expired", f"{node} had let the flow expire, then {then}.")
     if node == connection.first_device:
         if facts.served(node, origin):
             return Finding(
@@ -301,7 +302,8 @@ def _lost_in_fabric(connection: Connection, facts: Facts, ending: Ending) -> Fin
 
 
 def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
-    """The segment a reset answers: the latest that came into its origin the other way round."""
+    """The segment a reset answers: the latest that came into its origin the other way round,
+    if it came just before."""
     origin = reset.origin
     pair = (origin.segment.destination, origin.segment.source)
     found = None
@@ -310,6 +312,7 @@ def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
         if (
             arrival is not None
             and arrival.frame < origin.frame
+            and origin.time_ns - arrival.time_ns < ANSWER_NS
             and (arrival.segment.source, arrival.segment.destination) == pair
             and (found is None or arrival.frame > found.frame)
         ):

@@ -15,6 +15,7 @@ BEHIND_NAMES = (
     "api-cut-off",
     "mirror-link-slow",
     "mirror-ports-closed",
+    "old-active-rejects",
     "return-route-reverted",
     "source-dest-check-on",
     "standby-restarted",
@@ -88,10 +89,7 @@ PLANTS: tuple[Plant, ...] = (
         },
         dies=("pausing",),
     ),
-    Plant(
-        "crash", "old-active-answered", _POOL,
-        {**_standard(), **_BRIEF, "failover": {"how": "process-crash"}},
-    ),
+    Plant("old-active-rejects", "old-active-answered", _POOL, _BRIEF, "old-active-rejects"),
 )  # fmt: skip
 
 # Runs in which nothing may be named: no failover, or one that every session outlives.
