@@ -28,6 +28,7 @@ ORDER = [
 PURE = (
     "emulator.wire",
     "emulator.core",
+    "emulator.device.status",
     "emulator.device.tmsh",
     "emulator.lab.control_plane",
     "emulator.lab.deployment",
