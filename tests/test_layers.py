@@ -38,6 +38,7 @@ PURE = (
     "emulator.lab.story",
     "emulator.lab.study.factors",
     "emulator.lab.workload.applications",
+    "emulator.lab.workload.programs",
     "netns.cloud.balancer",
     "netns.cloud.fabric",
     "netns.cloud.filters",
