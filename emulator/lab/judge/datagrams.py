@@ -140,7 +140,8 @@ def count(flow: Connection) -> ByteCount:
 def why_it_lives(flow: Connection, facts: Facts) -> tuple[str, tuple[tuple[Sighting, str], ...]]:
     """In words, and what shows it."""
     switch = flow.switch(Direction.TO_SERVER)
-    lost = sum(not delivered(flow, t) for t, _ in flow.transmissions)
+    old = [t for t, _ in flow.transmissions if flow.end_ns - t.origin.time_ns > TAIL_NS]
+    lost = sum(not delivered(flow, t) for t in old)
     if switch is None or switch.device is None:
         return f"One device carried the flow; {lost} datagrams were lost.", ()
     device = switch.device

@@ -79,5 +79,14 @@ def blame(cause: Cause, connection: Connection, facts: Facts) -> Cause:
     return cause
 
 
+def mention(cause: Cause, facts: Facts) -> Cause:
+    """Of a connection that lived on by another device: that the first one was active as well."""
+    found = next(splits(facts.roles), None)
+    if found is None or not cause.evidence:
+        return cause
+    both = f"{found.proof.device} and {found.second.device} were active at the same time."
+    return replace(cause, text=f"{cause.text} {both}")
+
+
 def _shown(report: RoleReport, what: str) -> Evidence:
     return Evidence(report.frame, report.time_ns / 1e9, f"{report.device} {what} (heartbeat)")

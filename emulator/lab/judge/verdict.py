@@ -111,7 +111,7 @@ def judge_connection(connection: Connection, facts: Facts) -> Verdict:
                 None, "Both ends closed the connection in the regular way.", _fins(connection)
             )
         case _:
-            cause = explain_survival(connection, facts)
+            cause = splitbrain.mention(explain_survival(connection, facts), facts)
     blackout = Blackout(
         _blackout(connection, Direction.TO_CLIENT), _blackout(connection, Direction.TO_SERVER)
     )
