@@ -246,6 +246,9 @@ def _node_side(world: World, interface: NetworkInterface) -> Iterator[Step]:
     namespace, gateway = world.namespace(interface.node), interface.subnet.gateway
     yield AddAddress(namespace, interface.name, interface.with_prefix)
     yield AddNeighbour(namespace, interface.name, gateway, router_mac(interface))
+    for address, target in world.secondary.items():
+        if target == interface.id and interface.source_dest_check:  # an end's: its own kernel's
+            yield AddAddress(namespace, interface.name, IPv4Interface(f"{address}/32"))
     if interface.default_route:
         yield AddRoute(namespace, IPv4Network("0.0.0.0/0"), interface.name, gateway)
     for destination in interface.routes:

@@ -28,6 +28,7 @@ ORDER = [
 PURE = (
     "emulator.wire",
     "emulator.core",
+    "emulator.device.status",
     "emulator.device.tmsh",
     "emulator.lab.control_plane",
     "emulator.lab.deployment",
@@ -38,6 +39,7 @@ PURE = (
     "emulator.lab.study.factors",
     "emulator.lab.study.plants",
     "emulator.lab.workload.applications",
+    "emulator.lab.workload.programs",
     "netns.cloud.balancer",
     "netns.cloud.fabric",
     "netns.cloud.filters",

@@ -7,17 +7,23 @@ port is preserved unless the server-side tuple is taken (`source-port preserve`)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from emulator.core.config import ANY_PORT, Config, Snat, VirtualServer
+from emulator.core.natmap import PortBlocks, PortSequence
 from emulator.wire.mirror import FlowRecord, SnatKind
-from emulator.wire.segment import Endpoint
+from emulator.wire.segment import PROTO_TCP, Endpoint
 
 Taken = Callable[[Endpoint, Endpoint], bool]
 
-_KINDS = {Snat.NONE: SnatKind.NONE, Snat.AUTOMAP: SnatKind.AUTOMAP, Snat.POOL: SnatKind.POOL}
+_KINDS = {
+    Snat.NONE: SnatKind.NONE,
+    Snat.AUTOMAP: SnatKind.AUTOMAP,
+    Snat.POOL: SnatKind.POOL,
+    Snat.DETERMINISTIC: SnatKind.POOL,
+}
 
 
 class NoAddress(ValueError):
@@ -30,27 +36,58 @@ class Selector:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._turn: dict[str, int] = {}
+        self._selves = frozenset(s.address for s in config.self_ips)
+        self._ports = PortSequence(config.name)
+        self._blocks = {
+            v.name: PortBlocks(v.subscribers, v.snat_pool)
+            for v in config.virtual_servers
+            if v.snat is Snat.DETERMINISTIC and v.subscribers is not None
+        }
 
-    def virtual_server(self, target: Endpoint) -> VirtualServer | None:
-        """The most specific virtual server for `target`: an exact port before any port."""
-        matching = [v for v in self._config.virtual_servers if v.matches(target)]
-        return max(matching, key=lambda v: v.destination.port != ANY_PORT, default=None)
+    def virtual_server(self, target: Endpoint, protocol: int = PROTO_TCP) -> VirtualServer | None:
+        """The most specific virtual server for `target`: the longer prefix, then an exact port
+        before any port (F5 K14800). A wildcard is not for the device's own addresses."""
+        matching = [
+            v
+            for v in self._config.virtual_servers
+            if v.matches(target, protocol)
+            and not (v.network is not None and target.address in self._selves)
+        ]
+        return max(
+            matching, key=lambda v: (v.prefix_length, v.destination.port != ANY_PORT), default=None
+        )
 
     def select(
-        self, server: VirtualServer, client: Endpoint, virtual: Endpoint, taken: Taken
+        self,
+        server: VirtualServer,
+        client: Endpoint,
+        virtual: Endpoint,
+        taken: Taken,
+        *,
+        protocol: int = PROTO_TCP,
+        persistent: Endpoint | None = None,
     ) -> FlowRecord:
-        """The record of a new flow; raises NoAddress with F5's reset cause."""
-        if not server.pool:
-            raise NoAddress("No pool member available")
-        turn = self._turn.get(server.name, 0)
-        self._turn[server.name] = turn + 1
-        member = server.pool[turn % len(server.pool)]
+        """The record of a new flow; raises NoAddress with F5's reset cause.
+
+        `persistent`: the pool member it has to go to. A forwarding virtual server has no pool:
+        where a packet is addressed, there it goes.
+        """
+        member = virtual if server.forwarding else persistent or self.balance(server)
         if member.port == ANY_PORT:
             member = Endpoint(member.address, virtual.port)
         snat = self._snat(server, client, member, taken)
         return FlowRecord(
-            server.name, client, virtual, snat, member, _KINDS[server.snat], server.idle_timeout_s
-        )
+            server.name, client, virtual, snat, member, _KINDS[server.snat],
+            server.idle_s(protocol), protocol,
+        )  # fmt: skip
+
+    def balance(self, server: VirtualServer) -> Endpoint:
+        """The next pool member, round robin; raises NoAddress."""
+        if not server.pool:
+            raise NoAddress("No pool member available")
+        turn = self._turn.get(server.name, 0)
+        self._turn[server.name] = turn + 1
+        return server.pool[turn % len(server.pool)]
 
     def adopt(self, record: FlowRecord, taken: Taken) -> FlowRecord:
         """A mirrored record as this device can serve it.
@@ -78,7 +115,14 @@ class Selector:
                 if not server.snat_pool:
                     raise NoAddress("No available SNAT addr")
                 address = server.snat_pool[int(client.address) % len(server.snat_pool)]
+                if server.change_port:
+                    return _first_free(self._ports.candidates(address), member, taken)
                 return self._free(address, client, member, taken)
+            case Snat.DETERMINISTIC:
+                blocks = self._blocks.get(server.name)
+                if blocks is None or client.address not in blocks.subscribers:
+                    raise NoAddress("No available SNAT addr")
+                return _first_free(blocks.candidates(client), member, taken)
 
     def _automap(self, member: Endpoint) -> IPv4Address:
         for self_ip in sorted(self._config.self_ips, key=lambda s: not s.floating):
@@ -88,9 +132,15 @@ class Selector:
 
     @staticmethod
     def _free(address: IPv4Address, client: Endpoint, member: Endpoint, taken: Taken) -> Endpoint:
-        for step in range(64512):
-            port = 1024 + (client.port - 1024 + step) % 64512 if step else client.port
-            snat = Endpoint(address, port)
-            if not taken(member, snat):
-                return snat
-        raise NoAddress("No available SNAT addr")
+        ports = (
+            1024 + (client.port - 1024 + step) % 64512 if step else client.port
+            for step in range(64512)
+        )
+        return _first_free((Endpoint(address, port) for port in ports), member, taken)
+
+
+def _first_free(candidates: Iterable[Endpoint], member: Endpoint, taken: Taken) -> Endpoint:
+    for snat in candidates:
+        if not taken(member, snat):
+            return snat
+    raise NoAddress("No available SNAT addr")

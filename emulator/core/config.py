@@ -10,7 +10,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from emulator.wire.segment import Endpoint
+from emulator.wire.segment import PROTO_TCP, PROTO_UDP, Endpoint
 
 ANY_PORT = 0
 
@@ -21,13 +21,24 @@ class Snat(Enum):
     NONE = "none"
     AUTOMAP = "automap"
     POOL = "pool"
+    DETERMINISTIC = "deterministic"  # of the subscriber's address and port alone: `core.natmap`
 
 
 class ServerType(Enum):
-    """fastL4 rewrites one connection's segments; standard ends it and opens another."""
+    """fastL4 rewrites one connection's segments; standard ends it and opens another; forwarding
+    (IP), a wildcard, passes them on to where they are addressed."""
 
     FASTL4 = "fastL4"
     STANDARD = "standard"
+    FORWARDING = "forwarding"
+
+
+class Protocol(Enum):
+    """`ip-protocol` of a virtual server."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ANY = "any"
 
 
 class Commit(Enum):
@@ -40,7 +51,12 @@ class Commit(Enum):
 
 @dataclass(frozen=True)
 class VirtualServer:
-    """One virtual server. A port of 0 means any, and is then not translated."""
+    """One virtual server. A port of 0 means any, and is then not translated.
+
+    `network`: what a forwarding one matches instead of `destination`'s address; `persistence_s`:
+    for how long a client's new connections go to the member of its last one, 0 for no
+    persistence; `change_port`: `source-port change`; `subscribers`: of deterministic SNAT.
+    """
 
     name: str
     destination: Endpoint
@@ -54,6 +70,18 @@ class VirtualServer:
     type: ServerType = ServerType.FASTL4
     commit: Commit = Commit.ASYNC
     remirror: bool = False
+    protocol: Protocol = Protocol.TCP
+    udp_idle_timeout_s: int = 60  # of the udp profile
+    network: IPv4Network | None = None
+    persistence_s: int = 0
+    persistence_mirroring: bool = False
+    change_port: bool = False
+    subscribers: IPv4Network | None = None
+
+    @property
+    def mirrors_anything(self) -> bool:
+        """Whether the traffic group's mirroring channel is needed for it."""
+        return self.mirroring or (self.persistence_s > 0 and self.persistence_mirroring)
 
     @property
     def remirrors(self) -> bool:
@@ -64,11 +92,32 @@ class VirtualServer:
     def standard(self) -> bool:
         return self.type is ServerType.STANDARD
 
-    def matches(self, target: Endpoint) -> bool:
-        """Whether a segment to `target` is for this virtual server."""
-        return self.destination.address == target.address and self.destination.port in (
-            ANY_PORT, target.port,
-        )  # fmt: skip
+    @property
+    def forwarding(self) -> bool:
+        return self.type is ServerType.FORWARDING
+
+    @property
+    def prefix_length(self) -> int:
+        """How specific its destination is."""
+        return 32 if self.network is None else self.network.prefixlen
+
+    def takes(self, protocol: int) -> bool:
+        """Whether it is for packets of this IP protocol."""
+        number = {Protocol.TCP: PROTO_TCP, Protocol.UDP: PROTO_UDP}.get(self.protocol)
+        return number in (None, protocol)
+
+    def idle_s(self, protocol: int) -> int:
+        """The idle time-out of its flows of a protocol."""
+        return self.udp_idle_timeout_s if protocol == PROTO_UDP else self.idle_timeout_s
+
+    def matches(self, target: Endpoint, protocol: int = PROTO_TCP) -> bool:
+        """Whether a packet to `target` is for this virtual server."""
+        if self.network is None:
+            meant = self.destination.address == target.address
+        else:
+            meant = target.address in self.network
+        port = self.destination.port in (ANY_PORT, target.port)
+        return meant and port and self.takes(protocol)
 
 
 @dataclass(frozen=True)

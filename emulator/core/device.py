@@ -12,6 +12,7 @@ from emulator.core.commands import (
     CloseChannel,
     Command,
     ConnectChannel,
+    Discard,
     Note,
     RequestRoutes,
     SendHeartbeat,
@@ -24,6 +25,7 @@ from emulator.core.events import (
     ChannelDown,
     ChannelUp,
     ClientAccepted,
+    DatagramQueued,
     Event,
     ExtensionNote,
     HeartbeatHeard,
@@ -58,9 +60,10 @@ class Device:
         self.traffic = Traffic(config, self.sender)
         self._announcer = Announcer(config)
         self._receiver = Receiver(
-            self.traffic.table, config.traffic_group, self.traffic.proxy.names
-        )
-        self._mirrors = any(v.mirroring for v in config.virtual_servers)
+            self.traffic.table, config.traffic_group, self.traffic.proxy.names,
+            self.traffic.persistence,
+        )  # fmt: skip
+        self._mirrors = any(v.mirrors_anything for v in config.virtual_servers)
         self._sequence = 0
         self._next_heartbeat = now
         self._next_connect = now
@@ -82,6 +85,9 @@ class Device:
                 traffic = self.traffic
                 decide = traffic.packet if self.active else traffic.packet_on_standby
                 return decide(event, now)
+            case DatagramQueued(packet_id):
+                # A standby serves no datagram; the kernel's own (HA network) are not queued.
+                return self.traffic.datagram(event, now) if self.active else [Discard(packet_id)]
             case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
                 return self.traffic.proxy.relayed(event, now)
             case RelaySnapshot():
@@ -193,7 +199,7 @@ class Device:
         if not self.active:
             return [Note("mirror-channel-accepted")]
         flows = self.traffic.mirrored_flows()
-        messages = self.sender.start(flows, now)
+        messages = self.sender.start(flows, now, self.traffic.persistence.to_mirror())
         note = Note("mirror-channel-established", {"flows": len(flows)})
         resync = self.traffic.proxy.resync.start()
         return [note, *(SendToPeer(message) for message in messages), *resync]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emulator.wire.arp import Arp
+from emulator.wire.datagram import Datagram
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Message
 from emulator.wire.segment import Endpoint, Segment
@@ -23,6 +24,15 @@ class PacketQueued:
     interface: str
     segment: Segment
     packet: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramQueued:
+    """A UDP datagram the fast path did not answer waits for a verdict."""
+
+    packet_id: int
+    interface: str
+    datagram: Datagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,7 @@ class ExtensionNote:
 
 Event = (
     PacketQueued
+    | DatagramQueued
     | ClientAccepted
     | ServerUnreachable
     | RelayEnded

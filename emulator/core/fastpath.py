@@ -7,9 +7,11 @@ it carries no SYN, FIN or RST. Everything else goes the long way, through `core.
 from __future__ import annotations
 
 from emulator.core.flow import FlowState, Side
+from emulator.wire.segment import PROTO_UDP
 
 _DECIDES = 0x01 | 0x02 | 0x04  # FIN, SYN, RST
 _OPEN = FlowState.OPEN
+_UDP = bytes([PROTO_UDP])
 
 
 def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
@@ -32,4 +34,20 @@ def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
     side.ack = packet[ihl + 8 : ihl + 12]
     flow.seen = now
     flow.packets += 1
+    return True
+
+
+def datagram(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
+    """`established` for a UDP datagram: its flow is open, so it needs no decision. A fragment
+    has no ports of its own, or is followed by some without."""
+    if len(packet) < 28 or packet[9] != PROTO_UDP or packet[6] & 0x3F or packet[7]:
+        return False
+    ihl = packet[0] * 4 - 256
+    if not 20 <= ihl <= min(60, len(packet) - 8):
+        return False
+    side = sides.get(packet[12:20] + packet[ihl : ihl + 4] + _UDP)
+    if side is None or side.flow.state is not _OPEN:
+        return False
+    side.flow.seen = now
+    side.flow.packets += 1
     return True

@@ -10,12 +10,13 @@ bytes are those of the IP and TCP headers, so the fast path needs no parsing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import FlowRecord
-from emulator.wire.segment import Endpoint
+from emulator.wire.segment import PROTO_TCP, Endpoint
 from emulator.wire.seqnum import SeqNum
 
 CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
@@ -64,13 +65,15 @@ class Flow:
         self.server_side = Side(self, False)
 
 
-def key(source: Endpoint, destination: Endpoint) -> bytes:
-    """The table key of packets from `source` to `destination`: addresses, then ports, raw."""
+def key(source: Endpoint, destination: Endpoint, protocol: int = PROTO_TCP) -> bytes:
+    """The table key of packets from `source` to `destination`: addresses, then ports, raw, and
+    where it is not TCP the protocol: a TCP segment's headers alone are its key."""
     return (
         source.address.packed
         + destination.address.packed
         + source.port.to_bytes(2, "big")
         + destination.port.to_bytes(2, "big")
+        + (b"" if protocol == PROTO_TCP else bytes([protocol]))
     )
 
 
@@ -83,30 +86,36 @@ class FlowTable:
     def add(self, flow: Flow) -> Flow | None:
         """Enter a flow; returns the older flow it replaces, if any."""
         record = flow.record
-        older = self.get(record.client, record.virtual)
+        older = self.get(record.client, record.virtual, record.protocol)
         if older is not None:
             self.remove(older)
-        self.sides[key(record.client, record.virtual)] = flow.client_side
-        self.sides[key(record.member, record.snat)] = flow.server_side
+        self.sides[key(record.client, record.virtual, record.protocol)] = flow.client_side
+        self.sides[key(record.member, record.snat, record.protocol)] = flow.server_side
         return older
 
     def remove(self, flow: Flow) -> None:
         record = flow.record
         for side_key, side in (
-            (key(record.client, record.virtual), flow.client_side),
-            (key(record.member, record.snat), flow.server_side),
+            (key(record.client, record.virtual, record.protocol), flow.client_side),
+            (key(record.member, record.snat, record.protocol), flow.server_side),
         ):
             if self.sides.get(side_key) is side:
                 del self.sides[side_key]
 
-    def get(self, source: Endpoint, destination: Endpoint) -> Flow | None:
+    def get(
+        self, source: Endpoint, destination: Endpoint, protocol: int = PROTO_TCP
+    ) -> Flow | None:
         """The flow that packets from `source` to `destination` belong to."""
-        side = self.sides.get(key(source, destination))
+        side = self.sides.get(key(source, destination, protocol))
         return side.flow if side else None
 
-    def taken(self, member: Endpoint, snat: Endpoint) -> bool:
+    def taken(self, member: Endpoint, snat: Endpoint, protocol: int = PROTO_TCP) -> bool:
         """Whether the server-side tuple is in use."""
-        return key(member, snat) in self.sides
+        return key(member, snat, protocol) in self.sides
+
+    def taken_of(self, protocol: int) -> Callable[[Endpoint, Endpoint], bool]:
+        """`taken` for one protocol."""
+        return lambda member, snat: self.taken(member, snat, protocol)
 
     def flows(self) -> list[Flow]:
         """Every flow once, oldest first."""

@@ -30,6 +30,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emulator.core.flow import Flow, FlowState, FlowTable
+from emulator.core.persistence import Persistence
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import (
     Body,
@@ -44,6 +45,7 @@ from emulator.wire.mirror import (
     ResyncEnd,
     ResyncStart,
 )
+from emulator.wire.mirrorparts import PersistDown, PersistRecord, PersistUp
 from emulator.wire.segment import Segment, SegmentError
 
 
@@ -74,13 +76,16 @@ class Sender:
         self._unacknowledged: deque[_Sent] = deque()
         self.outstanding_octets = 0
 
-    def start(self, flows: Iterable[Flow], now: float) -> list[Message]:
-        """The channel is up: introduce ourselves and send every mirrored flow."""
+    def start(
+        self, flows: Iterable[Flow], now: float, records: Iterable[PersistRecord] = ()
+    ) -> list[Message]:
+        """The channel is up: introduce ourselves and send every mirrored flow and record."""
         self.connected = True
         self._sequence = 0
         self._forget()
         messages = [self.send(self._hello, now), self.send(ResyncStart(), now)]
         messages += [self.send(FlowUp(flow.record), now, flow) for flow in flows]
+        messages += [self.send(PersistUp(record), now) for record in records]
         return [*messages, self.send(ResyncEnd(), now)]
 
     def send(self, body: Body, now: float, waiting: Flow | int | None = None) -> Message:
@@ -123,10 +128,15 @@ class Receiver:
     """Applies the active device's messages to the standby's table."""
 
     def __init__(
-        self, table: FlowTable, traffic_group: str, standard: frozenset[str] = frozenset()
+        self,
+        table: FlowTable,
+        traffic_group: str,
+        standard: frozenset[str] = frozenset(),
+        persistence: Persistence | None = None,
     ) -> None:
         """`standard`: the names of the virtual servers that mirror segments."""
         self._table, self._standard = table, standard
+        self._persistence = Persistence(()) if persistence is None else persistence
         self._traffic_group = traffic_group
         self._stale: set[Flow] | None = None
 
@@ -144,6 +154,10 @@ class Receiver:
                 flow = self._table.get(part.client, part.virtual)
                 if flow is not None and flow.tracker is not None:
                     flow.tracker.begin(part, now)
+            case PersistUp(record):
+                self._persistence.enter(record, now)
+            case PersistDown(server, client):
+                self._persistence.forget(server, client)
             case body:
                 self._enter(body, now)
         return ""
@@ -153,6 +167,7 @@ class Receiver:
         match body:
             case ResyncStart():
                 self._stale = set(self._table.flows())
+                self._persistence.clear()
             case FlowUp(record):
                 flow = Flow(record, FlowState.OPEN, now, now, mirrored=True)
                 if record.virtual_server in self._standard:
@@ -160,8 +175,8 @@ class Receiver:
                 older = self._table.add(flow)
                 if self._stale is not None and older is not None:
                     self._stale.discard(older)
-            case FlowDown(client, virtual):
-                known = self._table.get(client, virtual)
+            case FlowDown(client, virtual, protocol):
+                known = self._table.get(client, virtual, protocol)
                 if known is not None:
                     self._table.remove(known)
             case FlowAcks(client, virtual, by_client, by_server):

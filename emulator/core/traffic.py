@@ -23,13 +23,25 @@ from emulator.core.commands import (
     SendToPeer,
 )
 from emulator.core.config import Config, VirtualServer
-from emulator.core.events import PacketQueued
+from emulator.core.events import DatagramQueued, PacketQueued
 from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
 from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
+from emulator.core.persistence import Persistence
 from emulator.core.proxy import Proxy, ends
-from emulator.wire.mirror import FlowAcks, FlowDown, FlowUp
-from emulator.wire.segment import ACK, FIN, RST, SYN, Segment, reset_for
+from emulator.wire.mirror import FlowAcks, FlowDown, FlowRecord, FlowUp
+from emulator.wire.mirrorparts import PersistDown, PersistUp
+from emulator.wire.segment import (
+    ACK,
+    FIN,
+    PROTO_TCP,
+    PROTO_UDP,
+    RST,
+    SYN,
+    Endpoint,
+    Segment,
+    reset_for,
+)
 from emulator.wire.seqnum import SeqNum
 
 NO_FLOW = "No flow found for ACK"
@@ -50,6 +62,7 @@ class Traffic:
         self._selves = frozenset(s.address for s in config.self_ips)
         self._own = frozenset(s.address for s in config.self_ips if not s.floating)
         self._held: dict[Flow, int] = {}
+        self.persistence = Persistence(config.virtual_servers)
         self._retired: frozenset[bytes] = frozenset()  # sides of flows served until stand-by
         self.kicks = Kicks(self.table, enabled=config.takeover_kick)
         self.proxy = Proxy(config, self.table, sender, self._close, self._count, self.kicks)
@@ -72,6 +85,26 @@ class Traffic:
         if self.kicks.under_way:
             commands += self.kicks.arrived(flow, segment, from_client=side.from_client, now=now)
         return commands
+
+    def datagram(self, event: DatagramQueued, now: float) -> list[Command]:
+        """A datagram on the active device. Any one begins a flow; a flow ends by idleness only
+        (the fast path notes the rest), without a word to the ends."""
+        sent = event.datagram
+        side = self.table.sides.get(key(sent.source, sent.destination, PROTO_UDP))
+        if side is not None:
+            if side.flow.state is FlowState.PENDING:
+                return [Discard(event.packet_id)]
+            side.flow.seen = now
+            side.flow.packets += 1
+            return [Release(event.packet_id)]
+        server = self._selector.virtual_server(sent.destination, PROTO_UDP)
+        if server is None or server.standard:
+            return [Discard(event.packet_id)]
+        try:
+            record, new = self._select(server, sent.source, sent.destination, now, PROTO_UDP)
+        except NoAddress:
+            return [Discard(event.packet_id)]
+        return [*new, *self._begin(record, event.packet_id, "flow-created", server, now)]
 
     def packet_on_standby(self, event: PacketQueued, now: float) -> list[Command]:
         """A standby serves nothing of the traffic group; its self IPs are always its own. On the
@@ -103,11 +136,13 @@ class Traffic:
     def take_over(self, now: float) -> list[Command]:
         """Install every flow of the table, with addresses this device can serve."""
         self._retired = frozenset()
+        self.persistence.rewind(now)
         commands: list[Command] = []
         for flow in self.table.flows():
             self.table.remove(flow)
             try:
-                record = self._selector.adopt(flow.record, self.table.taken)
+                taken = self.table.taken_of(flow.record.protocol)
+                record = self._selector.adopt(flow.record, taken)
             except NoAddress as error:
                 commands.append(Note("restore-failed", {**ends(flow), "reason": str(error)}))
                 continue
@@ -116,7 +151,8 @@ class Traffic:
                 continue
             restored = Flow(record, FlowState.OPEN, flow.created, now)
             self.table.add(restored)
-            for side in (flow.client_side, flow.server_side):
+            both = (flow.client_side, flow.server_side)
+            for side in both if record.protocol == PROTO_TCP else ():
                 ours = SeqNum(int.from_bytes(side.ack, "big")) if side.ack else None
                 self.kicks.add(restored, from_client=side.from_client, ours=ours)
             commands += [Note("flow-restored", ends(restored)), InstallFlow(record)]
@@ -147,6 +183,9 @@ class Traffic:
                     commands.append(AbortRelay(flow.record.client, flow.record.virtual))
                 else:
                     commands += [SendSegment(s) for s in _resets(flow)]
+        for record in self.persistence.expire(now):
+            gone = PersistDown(record.virtual_server, record.client)
+            commands += self._tell_persistence(record.virtual_server, gone, now)
         if self.kicks.enabled and self._sender.connected:
             commands += self._tell_acks(now)
         return commands
@@ -187,24 +226,58 @@ class Traffic:
     def _create(self, event: PacketQueued, server: VirtualServer, now: float) -> list[Command]:
         segment = event.segment
         try:
-            record = self._selector.select(
-                server, segment.source, segment.destination, self.table.taken
-            )
+            record, new = self._select(server, segment.source, segment.destination, now)
         except NoAddress as error:
             return self._reset(event, str(error))
         if server.standard:
-            return self.proxy.create(event, server, record, now)
+            return [*new, *self.proxy.create(event, server, record, now)]
+        how = "flow-created" if segment.flags & SYN else "flow-picked-up"
+        return [*new, *self._begin(record, event.packet_id, how, server, now)]
+
+    def _begin(
+        self, record: FlowRecord, packet_id: int, how: str, server: VirtualServer, now: float
+    ) -> list[Command]:
+        """A flow that is passed through, from its first packet on."""
         flow = Flow(record, FlowState.PENDING, now, now, packets=1)
         self.table.add(flow)
-        self._held[flow] = event.packet_id
-        how = "flow-created" if segment.flags & SYN else "flow-picked-up"
+        self._held[flow] = packet_id
         note = Note(how, ends(flow))
         if not (server.mirroring and self._sender.connected):
             return [note, *self._open(flow)]
         mirror = SendToPeer(self._sender.send(FlowUp(record), now, flow))
         if self._config.ack_mirror:
-            return [note, mirror, Hold(event.packet_id)]
+            return [note, mirror, Hold(packet_id)]
         return [note, mirror, *self._open(flow)]
+
+    def _select(
+        self,
+        server: VirtualServer,
+        client: Endpoint,
+        virtual: Endpoint,
+        now: float,
+        protocol: int = PROTO_TCP,
+    ) -> tuple[FlowRecord, list[Command]]:
+        """A new flow's record, and what a new persistence record entails; raises NoAddress."""
+        taken = self.table.taken_of(protocol)
+        persistent, new = self.persistence.member(server, client.address, now), None
+        if persistent is None and server.persistence_s and not server.forwarding:
+            persistent = self._selector.balance(server)
+            new = self.persistence.keep(server, client.address, persistent, now)
+        record = self._selector.select(
+            server, client, virtual, taken, protocol=protocol, persistent=persistent
+        )
+        if new is None:
+            return record, []
+        details = {"virtual_server": server.name, "client": str(client.address)}
+        note = Note("persistence-created", {**details, "member": str(new.member)})
+        return record, [note, *self._tell_persistence(server.name, PersistUp(new), now)]
+
+    def _tell_persistence(
+        self, server: str, body: PersistUp | PersistDown, now: float
+    ) -> list[Command]:
+        if not (self._sender.connected and self.persistence.mirrored(server)):
+            return []
+        return [SendToPeer(self._sender.send(body, now))]
 
     def _open(self, flow: Flow) -> list[Command]:
         flow.state = FlowState.OPEN
@@ -234,7 +307,7 @@ class Traffic:
             commands.append(RemoveFlow(record))
         mirrored = flow.copied or (not flow.standard and self._mirrored.get(record.virtual_server))
         if self._sender.connected and mirrored:
-            down = FlowDown(record.client, record.virtual)
+            down = FlowDown(record.client, record.virtual, record.protocol)
             commands.append(SendToPeer(self._sender.send(down, now)))
         return commands
 

@@ -47,6 +47,7 @@ from emulator.core.events import (
     ArpHeard,
     ChannelDown,
     ChannelUp,
+    DatagramQueued,
     Event,
     HeartbeatHeard,
     OperatorStandby,
@@ -54,9 +55,10 @@ from emulator.core.events import (
     PeerMessages,
     Tick,
 )
+from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
-from emulator.device import tmsh
+from emulator.device import status, tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
@@ -67,10 +69,12 @@ from emulator.kernel.arp import ArpSocket, set_mac
 from emulator.kernel.conntrack import Conntrack, ConntrackError
 from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
+from emulator.wire.datagram import Datagram
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
-from emulator.wire.segment import Segment, SegmentError, parse_headers
+from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_headers
 
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
+_UDP = bytes([PROTO_UDP])
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
 
@@ -95,6 +99,7 @@ class Shell:
             mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
             floating=[a for v in standard for a in config.floating_addresses(v)],
             transparent=[a for v in standard for a in config.transparent_members(v)],
+            datagrams=any(v.takes(PROTO_UDP) for v in config.virtual_servers),
         )
         rules.put_on_lo([f.address for f in config.floating])
         # A crashed predecessor may have left the traffic group's MAC behind.
@@ -164,16 +169,30 @@ class Shell:
         if self._device.active and established(self._sides, data, self._now):
             packet.accept()
             return
+        if data[9:10] == _UDP:
+            self._on_datagram(packet, data)
+            return
         self._decide(packet, parse_headers, data, copied=False)
+
+    def _on_datagram(self, packet: Packet, data: bytes) -> None:
+        if self._device.active and fast_datagram(self._sides, data, self._now):
+            packet.accept()
+            return
+        self._decide(packet, Datagram.parse, data, copied=False)
 
     def _on_copied(self, packet: Packet) -> None:
         self._decide(packet, Segment.parse, packet.get_payload(), copied=True)
 
     def _decide(
-        self, packet: Packet, parse: Callable[[bytes], Segment], data: bytes, *, copied: bool
+        self,
+        packet: Packet,
+        parse: Callable[[bytes], Segment | Datagram],
+        data: bytes,
+        *,
+        copied: bool,
     ) -> None:
         try:
-            segment = parse(data)
+            parsed = parse(data)
         except SegmentError as error:
             self._journal.write("malformed", {"reason": str(error)})
             packet.drop()
@@ -182,8 +201,11 @@ class Shell:
         self._current = (self._packet_id, packet)
         outgoing = packet.hook == _LOCAL_OUT
         interface = "" if outgoing else self._interfaces.get(packet.indev, "?")
-        whole = data if copied else b""
-        self._dispatch(PacketQueued(self._packet_id, interface, segment, whole))
+        if isinstance(parsed, Datagram):
+            self._dispatch(DatagramQueued(self._packet_id, interface, parsed))
+        else:
+            whole = data if copied else b""
+            self._dispatch(PacketQueued(self._packet_id, interface, parsed, whole))
         self._current = None
 
     def _on_accept(self, _: int) -> None:
@@ -223,7 +245,9 @@ class Shell:
 
     def _on_control(self, request: dict[str, object]) -> dict[str, object]:
         if request.get("status"):
-            return self._status()
+            state = self._cloud.state if self._cloud else "none"
+            about = status.of(self._device, self._now)
+            return {**about, "cloud_failover": state, "queue_drops": dropped()}
         line = request.get("tmsh")
         if not isinstance(line, str):
             return {"error": "a request is {'tmsh': LINE} or {'status': true}"}
@@ -237,27 +261,6 @@ class Shell:
             return {"text": tmsh.answer(self._device, line, self._now)}
         except tmsh.TmshError as error:
             return {"error": str(error)}
-
-    def _status(self) -> dict[str, object]:
-        device, lag = self._device, self._device.sender.lag(self._now)
-        flows = device.traffic.table.flows()
-        return {
-            "device": device.config.name,
-            "role": device.failover.role.value,
-            "since_s": round(self._now - device.failover.since, 1),
-            "peer_active": device.failover.peer_active,
-            "mirror_channel": "up" if device.channel_up else "down",
-            "flows": len(flows),
-            "mirrored_flows": sum(flow.mirrored for flow in flows),
-            "mirror_lag": {
-                "messages": lag.messages,
-                "bytes": lag.octets,
-                "seconds": round(lag.seconds, 3),
-            },
-            "reset_causes": device.traffic.reset_causes,
-            "cloud_failover": self._cloud.state if self._cloud else "none",
-            "queue_drops": dropped(),
-        }
 
     # Events to commands to effects.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from emulator.core.device import Device
 from emulator.core.flow import Flow
+from emulator.wire.segment import PROTO_UDP
 
 HELP = (
     "show sys connection [type mirror]",
@@ -49,7 +50,8 @@ def _row(flow: Flow, now: float) -> tuple[str, ...]:
     record = flow.record
     ends = (record.client, record.virtual, record.snat, record.member)
     idle = str(max(0, int(now - flow.seen)))
-    return (*map(str, ends), "tcp", idle, "(tmm: 0)", "none")
+    protocol = "udp" if record.protocol == PROTO_UDP else "tcp"
+    return (*map(str, ends), protocol, idle, "(tmm: 0)", "none")
 
 
 def _failover(device: Device, now: float) -> str:

@@ -17,7 +17,7 @@ import socket
 import struct
 
 from emulator.wire.mirror import FlowRecord, SnatKind
-from emulator.wire.segment import Endpoint
+from emulator.wire.segment import PROTO_TCP, Endpoint
 
 _CT_NEW, _CT_DELETE = (1 << 8) | 0, (1 << 8) | 2
 _REQUEST, _ACK, _EXCL, _CREATE = 0x01, 0x04, 0x200, 0x400
@@ -59,7 +59,8 @@ class Conntrack:
     def remove(self, record: FlowRecord) -> bool:
         """Forget the flow; False when the kernel did not know it. Raises ConntrackError."""
         try:
-            self._call(_CT_DELETE, 0, _attribute(1, _tuple(record.client, record.virtual), True))
+            ends = _tuple(record.client, record.virtual, record.protocol)
+            self._call(_CT_DELETE, 0, _attribute(1, ends, True))
         except ConntrackError as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -94,10 +95,10 @@ def _attribute(kind: int, value: bytes, nested: bool = False) -> bytes:
     )
 
 
-def _tuple(source: Endpoint, destination: Endpoint) -> bytes:
+def _tuple(source: Endpoint, destination: Endpoint, number: int) -> bytes:
     addresses = _attribute(1, source.address.packed) + _attribute(2, destination.address.packed)
     protocol = (
-        _attribute(1, bytes((socket.IPPROTO_TCP,)))
+        _attribute(1, bytes((number,)))
         + _attribute(2, struct.pack("!H", source.port))
         + _attribute(3, struct.pack("!H", destination.port))
     )
@@ -113,14 +114,16 @@ def _nat(kind: int, target: Endpoint) -> bytes:
 
 def _entry(record: FlowRecord) -> bytes:
     tcp = _attribute(1, bytes((_ESTABLISHED,))) + _attribute(4, _LIBERAL) + _attribute(5, _LIBERAL)
+    protocol = record.protocol
     body = (
-        _attribute(1, _tuple(record.client, record.virtual), True)
-        + _attribute(2, _tuple(record.virtual, record.client), True)
+        _attribute(1, _tuple(record.client, record.virtual, protocol), True)
+        + _attribute(2, _tuple(record.virtual, record.client, protocol), True)
         + _attribute(3, struct.pack("!I", _SEEN_REPLY_ASSURED_CONFIRMED))
-        + _attribute(4, _attribute(1, tcp, True), True)
+        + (_attribute(4, _attribute(1, tcp, True), True) if protocol == PROTO_TCP else b"")
         + _attribute(7, struct.pack("!I", _KERNEL_TIMEOUT_S))
-        + _nat(13, record.member)
     )
+    if record.member != record.virtual:  # else nothing is translated: a forwarding server's
+        body += _nat(13, record.member)
     if record.snat_kind is not SnatKind.NONE:
         body += _nat(6, record.snat)
     return body

@@ -3,7 +3,8 @@
 Queue in raw PREROUTING: there the packet is not tracked yet, so holding it cannot clash
 with later packets of its flow at confirmation, and an entry installed while it waits
 applies to it. The nat table and the conntrack match register the hooks that make
-injected entries take effect. The kernel forwards translated flows only; nothing but ICMP
+injected entries take effect. The kernel forwards the flows of injected entries only, for
+those alone are established here, translated or not; nothing but ICMP
 reaches the device's own self IPs (port lockdown "Allow None").
 
 Without SNAT the segments of a standard virtual server's members are addressed to the client:
@@ -40,11 +41,14 @@ def ruleset(
     proxied: Addresses = (),
     mirrored: Addresses = (),
     transparent: Addresses = (),
+    *,
+    datagrams: bool = False,
 ) -> str:
     """The rules for a device with these data interfaces, as iptables-restore reads them.
 
     `proxied`: the addresses of its standard virtual servers; `mirrored`: those of them whose
     packets are to be copied whole; `transparent`: the members that see the client's address.
+    `datagrams`: UDP is queued as well.
     """
     raw = [f"-A PREROUTING -p tcp -d {a} -j CT --notrack" for a in proxied]
     for member in transparent:
@@ -58,6 +62,8 @@ def ruleset(
         for i in interfaces
     ]
     raw += [f"-A PREROUTING -i {i} -p tcp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
+    if datagrams:
+        raw += [f"-A PREROUTING -i {i} -p udp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
     raw += [f"-A OUTPUT -m mark --mark {mark} -j CT --notrack" for mark in (OUT, TO_US)]
     ours = [(f"-s {a}", a in mirrored) for a in proxied]
     ours += [(f"-d {m}", bool(mirrored)) for m in transparent]
@@ -67,7 +73,7 @@ def ruleset(
         raw.append(f"{ends} -j NFQUEUE --queue-num {COPY_QUEUE if copied else QUEUE}")
     lines = ["*raw", *raw, "COMMIT", "*nat", ":PREROUTING ACCEPT", ":POSTROUTING ACCEPT", "COMMIT"]
     lines += ["*filter", ":FORWARD DROP"]
-    lines += ["-A FORWARD -m conntrack --ctstate DNAT,SNAT,RELATED -j ACCEPT"]
+    lines += ["-A FORWARD -m conntrack --ctstate ESTABLISHED,DNAT,SNAT,RELATED -j ACCEPT"]
     lines += [f"-A INPUT -p tcp -d {a} -j ACCEPT" for a in proxied]
     lines.append(f"-A INPUT -m mark --mark {TO_US} -j ACCEPT")
     for interface in interfaces:
@@ -81,6 +87,8 @@ def apply(
     mirrored: Addresses = (),
     floating: Addresses = (),
     transparent: Addresses = (),
+    *,
+    datagrams: bool = False,
 ) -> None:
     """Install the rules in the caller's namespace and start forwarding; raises RulesError.
 
@@ -93,7 +101,10 @@ def apply(
         _run(["ip", "rule", "add", *rule], "")
         _run(["ip", "route", "replace", "local", "default", "dev", "lo", "table", _LOCAL_TABLE], "")
     put_on_lo(floating)
-    _run(["iptables-restore"], ruleset(interfaces, proxied, mirrored, transparent))
+    _run(
+        ["iptables-restore"],
+        ruleset(interfaces, proxied, mirrored, transparent, datagrams=datagrams),
+    )
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     # After a restore the first acknowledgement looks like that of a spurious time-out (RFC
     # 5682): the kernel would repeat one segment per time-out instead of the whole queue.

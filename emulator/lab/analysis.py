@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emulator.lab.capture import merge
 from emulator.lab.deployment import world
+from emulator.lab.judge import datagrams
 from emulator.lab.judge.explain import CAPTURE
 from emulator.lab.judge.facts import Facts, Record, gather
 from emulator.lab.judge.tracing import trace
@@ -56,7 +57,9 @@ def _faults(facts: Facts, scenario: Scenario) -> list[str]:
     for connection in facts.connections:
         if connection.to_client.gap or connection.to_server.gap:
             found.append(f"the capture misses bytes of {connection.name}")
-    if missing := set(scenario.sessions) - {c.name for c in facts.connections}:
+    seen = {c.name for c in facts.connections}
+    seen |= {flow.name for flow in datagrams.flows(facts.raw_datagrams, facts.end_ns)}
+    if missing := set(scenario.sessions) - seen:
         found.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
     if cut := facts.records_of("malformed"):
         found.append(f"{cut[0]['node']} could not read a packet: {cut[0]['reason']}")

@@ -10,6 +10,7 @@ from emulator.core import config as device
 from emulator.lab.control_plane import access, extra_routes, with_addresses
 from emulator.lab.settings.fabric import filters
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.settings.servers import SECOND_CLIENT, member_address, snat_addresses
 from emulator.lab.workload.applications import PORTS
 from emulator.wire.segment import Endpoint
 from netns.onprem import FLOATING, KIND, MASQUERADE_MAC, onprem
@@ -30,6 +31,9 @@ def world(scenario: Scenario, lab: str) -> World:
         for route in scenario.cloud.routes
     }
     built = with_addresses(scenario, cloud(lab, routes, zones=scenario.cloud.zones), *DEVICES)
+    if "reconnect" in scenario.sessions:
+        client = built.interface("client", "eth0").id
+        built = replace(built, secondary=built.secondary | {SECOND_CLIENT: client})
     balancer = scenario.cloud.load_balancer
     if balancer is None or not balancer.translates:
         return built
@@ -40,9 +44,12 @@ def world(scenario: Scenario, lab: str) -> World:
 
 
 def entry_address(scenario: Scenario) -> IPv4Address:
-    """What clients connect to: the elastic IP, where there is one."""
-    elastic = scenario.cloud.elastic_ips
-    return elastic[0].public if elastic else scenario.virtual_server.destination
+    """What clients connect to: the elastic IP, where there is one; behind a forwarding virtual
+    server the backend itself."""
+    elastic, server = scenario.cloud.elastic_ips, scenario.virtual_server
+    if server.type == "forwarding":
+        return member_address(world(scenario, "x"), server)
+    return elastic[0].public if elastic else server.destination
 
 
 def destination_on(scenario: Scenario, node: str) -> IPv4Address:
@@ -90,6 +97,13 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 type=device.ServerType(server.type),
                 commit=device.Commit(server.commit),
                 remirror=server.commit == "sync" if server.remirror is None else server.remirror,
+                protocol=device.Protocol(server.protocol),
+                udp_idle_timeout_s=server.udp_idle_timeout_s,
+                network=server.network if server.type == "forwarding" else None,
+                persistence_s=server.persistence_timeout_s if server.persistence else 0,
+                persistence_mirroring=server.persistence_mirroring,
+                change_port=server.source_port == "change",
+                subscribers=server.subscribers if server.snat == "deterministic" else None,
             ),
             *_health(scenario, built, node),
         ),
@@ -122,7 +136,7 @@ def _floating(scenario: Scenario) -> tuple[device.FloatingAddress, ...]:
     server = scenario.virtual_server
     selves = FLOATING.items() if scenario.onprem.floating_self_ips else ()
     addresses = [*selves, ("ext", server.destination)]
-    addresses += [("int", a) for a in server.snat_pool if server.snat == "pool"]
+    addresses += [("int", a) for a in snat_addresses(server)]
     return tuple(device.FloatingAddress(interface, address) for interface, address in addresses)
 
 

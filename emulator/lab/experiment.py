@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator.kernel.nfqueue import dropped
+from emulator.lab import heartbeats
 from emulator.lab.capture import Capture
 from emulator.lab.channelfaults import inject
 from emulator.lab.control_plane import expected_changes
@@ -17,7 +18,8 @@ from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
 from emulator.lab.result import MirrorState
 from emulator.lab.settings.mirror_channel import MirrorChannel
-from emulator.lab.settings.scenario import How
+from emulator.lab.settings.scenario import Failover, How
+from emulator.lab.settings.servers import SHORT_SESSIONS
 from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.sessions import Sessions
 from netns.execute import NamespaceError, call_in
@@ -74,7 +76,7 @@ class Experiment:
             self._lab.wait_control_plane()
             self._steady_until_failover(failover.after_s, time.monotonic() - since)
             self._look()
-            self._fail_over(failover.how, failover.back_after_s)
+            self._fail_over(failover)
         self._note("observation-ends")
         self._count_drops()
         self._check()
@@ -105,7 +107,8 @@ class Experiment:
     def _mirrored(self) -> bool:
         """Whether the standby holds every flow, or there is no channel to give it any."""
         active, standby = (self._lab.status(node) for node in DEVICES)
-        held = _count(standby, "mirrored_flows") >= len(self._scenario.sessions)
+        lasting = set(self._scenario.sessions) - SHORT_SESSIONS
+        held = _count(standby, "mirrored_flows") >= len(lasting)
         return held or active.get("mirror_channel") == "down"
 
     def _harm_channel(self, fault: MirrorChannel) -> None:
@@ -146,7 +149,8 @@ class Experiment:
         self.mirror = MirrorState(_count(state, "mirrored_flows"), int(octets), held)
         self._count_drops()  # a device that dies takes its counters along
 
-    def _fail_over(self, how: How, back_after_s: float | None) -> None:
+    def _fail_over(self, failover: Failover) -> None:
+        how, back_after_s = failover.how, failover.back_after_s
         if self._behind is not None:
             self._behind(self._lab)
         self._progress(f"failover: {how.value} of {DEVICES[0]}")
@@ -159,6 +163,13 @@ class Experiment:
             triggered = time.time()
             self._note("failed-back", how=How.FORCE_STANDBY.value, device=DEVICES[1])
             trigger(self._lab, DEVICES[1], How.FORCE_STANDBY)
+        if failover.heals_after_s is not None:
+            pause_s = failover.heals_after_s
+            wait_until("the HA network to heal", _after(pause_s), timeout_s=pause_s + 10)
+            self._progress("the heartbeats pass again")
+            triggered = time.time()
+            self._note("fault-healed", where="heartbeats")
+            heartbeats.heal(self._lab)
         self._watch(triggered, self._deadline_s(how))
 
     def _deadline_s(self, how: How) -> float:

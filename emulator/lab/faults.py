@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from emulator.lab import heartbeats
 from emulator.lab.instance import Lab
 from emulator.lab.settings.scenario import How
 from emulator.lab.wait import wait_until
@@ -86,4 +87,5 @@ _WAYS: dict[How, Callable[[Lab, str], None]] = {
     How.POWER_OFF: _power_off,
     How.PROCESS_CRASH: _kill,
     How.LINK_DOWN: silence,
+    How.HEARTBEATS_LOST: lambda lab, _: heartbeats.lose(lab),
 }

@@ -164,7 +164,9 @@ class Lab:
 
     def wait_ready(self) -> None:
         """Until the pair has found its roles and, where asked for, mirrors; raises LabFault."""
-        mirrors = self.scenario.virtual_server.mirroring and self.scenario.devices.await_mirror
+        mirrors = (
+            self.scenario.virtual_server.mirrors_anything and self.scenario.devices.await_mirror
+        )
 
         def ready() -> bool:
             self.check_processes()

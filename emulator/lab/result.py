@@ -102,7 +102,27 @@ def connection(verdict: Verdict, scenario: Scenario, facts: Facts) -> Result:
             ],
         },
         "program": _program(verdict.name, facts),
+        **_short(verdict, scenario),
     }
+
+
+def _short(verdict: Verdict, scenario: Scenario) -> Result:
+    """What only flows of datagrams have, and clients that come again and again."""
+    if verdict.connection.protocol != "tcp":
+        return {"protocol": verdict.connection.protocol}
+    members = verdict.members
+    if members is None:
+        return {}
+    moved = {None: None, False: "same", True: "other"}[members.moved]
+    each = [
+        {"time": a.time_s, "client": a.client, "member": a.member, "device": a.device}
+        for a in members.each
+    ]
+    found = {
+        "before": list(members.before), "after": list(members.after), "new": moved,
+        "expected": scenario.expect_member, "failed": members.failed, "each": each,
+    }  # fmt: skip
+    return {"members": found}
 
 
 _REFUSED = ("route-refused", "address-refused", "cloud-call-failed", "failover-failed")
@@ -192,10 +212,23 @@ def as_expected(found: Result) -> bool:
     return all(
         (c["expected"] is None or c["expected"] == c["outcome"])
         and c["bytes"]["altered"] == c["bytes"]["repeated"] == 0
-        and not (c["outcome"] == "SURVIVED" and c["bytes"]["missing"])
+        and not (c["outcome"] == "SURVIVED" and c["bytes"]["missing"] and not _may_lose(c))
+        and _member_as_expected(c)
         and not (c["program"] or {}).get("wrong_at")
         for c in connections
     )
+
+
+def _may_lose(connection: Result) -> bool:
+    """Datagrams, and connections cut short of which the next one counts."""
+    return "protocol" in connection or "members" in connection
+
+
+def _member_as_expected(connection: Result) -> bool:
+    members = connection.get("members")
+    if not isinstance(members, dict):
+        return True
+    return members["expected"] in (None, members["new"])
 
 
 def _program(name: str, facts: Facts) -> Result | None:

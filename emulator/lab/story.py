@@ -25,6 +25,7 @@ _HOW = {
     "power-off": "lost power",
     "process-crash": "crashed",
     "link-down": "lost its links",
+    "heartbeats-lost": "was not heard any more by the other one, nor heard it",
 }
 _ADDRESSES = ("elastic-ip", "secondary-ip")
 

@@ -23,7 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from emulator.wire.segment import Endpoint
+from emulator.wire.mirrorparts import MirrorError as MirrorError
+from emulator.wire.mirrorparts import (
+    PersistDown,
+    PersistRecord,
+    PersistUp,
+    parse_persist_down,
+    parse_protocol,
+    protocol_byte,
+    text,
+)
+from emulator.wire.segment import PROTO_TCP, Endpoint
 from emulator.wire.seqnum import SeqNum
 
 VERSION = 1
@@ -35,10 +45,6 @@ _STATE = struct.Struct("!BBBHIIIII")
 _NO_SCALE = 255
 MAX_LEG_BYTES = MAX_SEGMENT - 13
 _MAGIC = b"ML"
-
-
-class MirrorError(ValueError):
-    """The peer sent something that is not a mirror message."""
 
 
 class SnatKind(IntEnum):
@@ -63,11 +69,13 @@ class FlowRecord:
     member: Endpoint
     snat_kind: SnatKind
     idle_timeout_s: int
+    protocol: int = PROTO_TCP  # or UDP's: then a byte more, behind the name
 
     def emit(self) -> bytes:
-        name = _text(self.virtual_server)
+        name = text(self.virtual_server)
         ends = b"".join(e.pack() for e in (self.client, self.virtual, self.snat, self.member))
-        return ends + _RECORD.pack(self.snat_kind, self.idle_timeout_s, len(name)) + name
+        fixed = _RECORD.pack(self.snat_kind, self.idle_timeout_s, len(name))
+        return ends + fixed + name + protocol_byte(self.protocol)
 
     @classmethod
     def parse(cls, body: bytes) -> FlowRecord:
@@ -77,10 +85,12 @@ class FlowRecord:
             raise MirrorError(f"a flow record of {len(body)} bytes")
         client, virtual, snat, member = (Endpoint.unpack(body[i : i + 6]) for i in (0, 6, 12, 18))
         kind, timeout, length = _RECORD.unpack_from(body, 24)
-        if len(body) != head + length:
+        protocol = parse_protocol(body[head + length :])
+        if len(body) < head + length:
             raise MirrorError("the virtual server's name does not fill the record")
         try:
-            return cls(body[head:].decode(), client, virtual, snat, member, SnatKind(kind), timeout)
+            name = body[head : head + length].decode()
+            return cls(name, client, virtual, snat, member, SnatKind(kind), timeout, protocol)
         except ValueError as error:  # a bad name or SNAT kind
             raise MirrorError(f"flow record: {error}") from None
 
@@ -117,6 +127,7 @@ class FlowDown:
 
     client: Endpoint
     virtual: Endpoint
+    protocol: int = PROTO_TCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +201,12 @@ Body = (
     | LegBytes
     | LegState
     | FlowAcks
+    | PersistUp
+    | PersistDown
 )
 _TYPES: dict[type[object], int] = {
     Hello: 1, ResyncStart: 2, ResyncEnd: 3, FlowUp: 4, FlowDown: 5, Ack: 6,
-    Mirrored: 7, LegBytes: 8, LegState: 9, FlowAcks: 10,
+    Mirrored: 7, LegBytes: 8, LegState: 9, FlowAcks: 10, PersistUp: 11, PersistDown: 12,
 }  # fmt: skip
 
 
@@ -254,12 +267,16 @@ def _emit_body(body: Body) -> bytes:
         case Mirrored(packet):
             return packet
         case Hello(device, group, active):
-            names = [_text(device), _text(group)]
+            names = [text(device), text(group)]
             return bytes([active, *(len(n) for n in names)]) + b"".join(names)
         case FlowUp(record):
             return record.emit()
-        case FlowDown(client, virtual):
-            return client.pack() + virtual.pack()
+        case FlowDown(client, virtual, protocol):
+            return client.pack() + virtual.pack() + protocol_byte(protocol)
+        case PersistUp(record):
+            return record.emit()
+        case PersistDown(server, client_address):
+            return client_address.packed + text(server)
         case LegBytes(client, virtual, server_side, data):
             return client.pack() + virtual.pack() + bytes([server_side]) + data
         case LegState():
@@ -283,9 +300,10 @@ def _parse(kind: int, body: bytes, sequence: int) -> Body:
 
 
 def _parse_down(body: bytes) -> FlowDown:
-    if len(body) != 12:
+    if len(body) not in (12, 13):
         raise MirrorError(f"a flow key of {len(body)} bytes")
-    return FlowDown(Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:]))
+    ends = Endpoint.unpack(body[:6]), Endpoint.unpack(body[6:12])
+    return FlowDown(*ends, parse_protocol(body[12:]))
 
 
 def _parse_hello(body: bytes) -> Hello:
@@ -337,14 +355,8 @@ def _parse_state(body: bytes) -> LegState:
     )  # fmt: skip
 
 
-def _text(value: str) -> bytes:
-    data = value.encode()
-    if len(data) > 200:
-        raise MirrorError(f"a name of {len(data)} bytes: at most 200 fit")
-    return data
-
-
 _PARSERS: dict[int, Callable[[bytes], Body]] = {
     1: _parse_hello, 4: lambda body: FlowUp(FlowRecord.parse(body)), 5: _parse_down, 7: Mirrored,
     8: _parse_bytes, 9: _parse_state, 10: _parse_acks,
+    11: lambda body: PersistUp(PersistRecord.parse(body)), 12: parse_persist_down,
 }  # fmt: skip

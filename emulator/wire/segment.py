@@ -14,7 +14,7 @@ from typing import NamedTuple
 from emulator.wire.seqnum import SeqNum
 
 FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-PROTO_TCP = 6
+PROTO_TCP, PROTO_UDP = 6, 17
 
 _IP = struct.Struct("!BBHHHBBH4s4s")
 _TCP = struct.Struct("!HHIIBBHHH")

@@ -23,6 +23,10 @@ CAUSES: dict[str, str] = {
     "firewall-lost-state": "the same by a stateful firewall in the path",
     "address-unassigned": "the fabric delivered to nobody: the address had been taken from the old "
     "device and was not given to the new one",
+    "split-brain": "both devices were active at the same time, each unheard by the other, and the "
+    "connection came to the one that did not know it",
+    "persistence-lost": "new connections of a client go to another pool member than before, for "
+    "the new device has no persistence record of it",
     "load-balancer-pinned": "the load balancer went on sending the connection to a device whose "
     "health probes failed",
     "load-balancer-reset": "the load balancer itself reset the connection",

@@ -23,6 +23,7 @@ from emulator.lab.judge.tracing import (
     ROUTER,
     Announcement,
     CapturePoint,
+    RawDatagram,
     RoleReport,
     Sighting,
     Trace,
@@ -34,6 +35,7 @@ from emulator.lab.workload.applications import NAMES
 from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint
 from emulator.wire.seqnum import SeqNum
 
+UDP = "udp"
 ALIVE_NS = 3_000_000_000  # failover.nettimeoutsec: a device silent for longer counts as dead
 Record = Mapping[str, object]  # one line of a journal: time (s), node, what, details
 
@@ -73,7 +75,7 @@ class Socket:
 
 @dataclass(slots=True)
 class Connection:
-    """All that was seen of one TCP connection."""
+    """All that was seen of one connection."""
 
     name: str
     client: Socket
@@ -87,6 +89,7 @@ class Connection:
     fins: dict[Direction, Sighting] = field(default_factory=dict)  # as they arrived
     closed: dict[Direction, Sighting] = field(default_factory=dict)  # as the ends sent them
     end_ns: int = 0
+    protocol: str = "tcp"  # or UDP: a flow of datagrams (`lab.judge.datagrams`)
 
     def stream(self, direction: Direction) -> Stream:
         return self.to_server if direction is Direction.TO_SERVER else self.to_client
@@ -129,7 +132,7 @@ class Connection:
                 and not last.outgoing
                 and sender is not None
                 and last.node == sender.node
-                and self._is_for(last)
+                and self.is_for(last)
                 and (best is None or best[0].precedes(segment.ack))
             ):
                 best = segment.ack, last
@@ -140,16 +143,19 @@ class Connection:
         last = transmission.last
         if not last.outgoing:
             if is_end(last.node):
-                fate = Fate.DELIVERED if self._is_for(last) else Fate.MISADDRESSED
+                fate = Fate.DELIVERED if self.is_for(last) else Fate.MISADDRESSED
                 return Ending(fate, last.node, last)
             return Ending(Fate.DEVICE if is_device(last.node) else Fate.FABRIC, last.node, last)
         peer = points[last.point].peer if last.point in points else ""
         neighbour = peer.partition(":")[0] or ROUTER
         return Ending(Fate.LINK, neighbour, last)
 
-    def _is_for(self, arrival: Sighting) -> bool:
+    def is_for(self, arrival: Sighting) -> bool:
+        """Whether a segment came to an end's own socket."""
         socket = self.client if arrival.node == self.client.node else self.server
         segment = arrival.segment
+        if self.protocol == UDP and socket is self.server and socket is not None:
+            return segment.destination == socket.local  # whoever it comes from
         return socket is not None and (segment.destination, segment.source) == (
             socket.local,
             socket.remote,
@@ -170,6 +176,7 @@ class Facts:
     announcements: list[Announcement] = field(default_factory=list)
     channel: list[Transmission] = field(default_factory=list)
     held: dict[Pair, SeqNum] = field(default_factory=dict)  # by the standby, of mirrored streams
+    raw_datagrams: list[RawDatagram] = field(default_factory=list)
 
     def mirrored_from(self, device: str, sighting: Sighting) -> bool:
         """Whether the device had its mirroring channel when it received this segment."""
@@ -225,7 +232,7 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     held = held_by(channel) if proxied else {}
     return Facts(
         connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
-        trace.transmissions, trace.announcements, channel, held,
+        trace.transmissions, trace.announcements, channel, held, trace.datagrams,
     )  # fmt: skip
 
 
@@ -299,7 +306,7 @@ def _measure(connection: Connection, end_ns: int) -> Connection:
     arrivals = [
         (t.last, t, d)
         for t, d in connection.transmissions
-        if not t.last.outgoing and is_end(t.last.node) and connection._is_for(t.last)
+        if not t.last.outgoing and is_end(t.last.node) and connection.is_for(t.last)
     ]
     for arrival, transmission, direction in sorted(arrivals, key=lambda a: a[0].frame):
         _receive(connection, arrival, transmission, direction)

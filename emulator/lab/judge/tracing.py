@@ -129,11 +129,23 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class RoleReport:
-    """A heartbeat: what a device said of itself, and when it said so."""
+    """A heartbeat: what a device said of itself, and when it said so, as it left the device."""
 
     time_ns: int
     device: str
     active: bool
+    frame: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RawDatagram:
+    """A frame with UDP in it that is no heartbeat: its IP packet, for `lab.judge.datagrams`."""
+
+    frame: int
+    time_ns: int
+    point: str
+    outgoing: bool
+    packet: bytes
 
 
 @dataclass(slots=True)
@@ -145,6 +157,7 @@ class Trace:
     transmissions: list[Transmission] = field(default_factory=list)
     roles: list[RoleReport] = field(default_factory=list)
     announcements: list[Announcement] = field(default_factory=list)
+    datagrams: list[RawDatagram] = field(default_factory=list)
     cut_frames: int = 0
     end_ns: int = 0
 
@@ -177,9 +190,9 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
         if frame.data[12:14] != _ETHERTYPE_IPV4 or point.flooded(frame.data):
             continue
         outgoing = point.outgoing(frame.data)
-        if frame.data[23:24] == _PROTO_UDP and outgoing:
-            found.roles += _role(frame)
         if frame.data[23:24] != _PROTO_TCP:
+            if frame.data[23:24] == _PROTO_UDP:
+                _udp(found, number, frame, point.name, outgoing)
             continue
         try:
             segment = Segment.parse(frame.data[14:])
@@ -200,18 +213,25 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
     return found
 
 
-def _role(frame: pcapng.Frame) -> list[RoleReport]:
-    """The heartbeat in an outgoing UDP frame, if it is one."""
+def _udp(found: Trace, number: int, frame: pcapng.Frame, point: str, outgoing: bool) -> None:
+    """A heartbeat, told by whom it leaves, or somebody's datagram."""
     start = 14 + (frame.data[14] & 15) * 4
     if frame.data[start + 2 : start + 4] != _HEARTBEAT_PORT:
-        return []
+        raw = RawDatagram(number, frame.time_ns, point, outgoing, frame.data[14:])
+        found.datagrams.append(raw)
+    elif outgoing:
+        found.roles += _role(number, frame, start)
+
+
+def _role(number: int, frame: pcapng.Frame, start: int) -> list[RoleReport]:
+    """The heartbeat in an outgoing UDP frame, if it is one."""
     try:
         heartbeat = Heartbeat.parse(frame.data[start + 8 :])
     except HeartbeatError:
         return []
     if frame.interface.name.partition(":")[0] != heartbeat.device:
         return []  # the fabric's sighting of the same datagram
-    return [RoleReport(frame.time_ns, heartbeat.device, heartbeat.active)]
+    return [RoleReport(frame.time_ns, heartbeat.device, heartbeat.active, number)]
 
 
 def _announced(number: int, frame: pcapng.Frame, point: CapturePoint) -> list[Announcement]:

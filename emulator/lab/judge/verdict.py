@@ -12,9 +12,11 @@ Rules never look at a scenario. `docs/fidelity.md` lists what each rule takes as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from emulator.lab.judge import datagrams, shortlived, splitbrain
 from emulator.lab.judge.explain import (
     Cause,
     Evidence,
@@ -23,8 +25,9 @@ from emulator.lab.judge.explain import (
     explain_survival,
 )
 from emulator.lab.judge.facts import Connection, Direction, Facts
+from emulator.lab.judge.shortlived import SHORT, Members
 from emulator.lab.judge.streams import ByteCount, Stream, compare
-from emulator.lab.judge.tracing import TAIL_NS
+from emulator.lab.judge.tracing import TAIL_NS, Sighting
 
 STALLED_S = 3.0
 _GAVE_UP = ("timed out", "Timeout", "ETIMEDOUT")
@@ -48,27 +51,67 @@ class Verdict:
     blackout: Blackout
     bytes: ByteCount
     cause: Cause
+    members: Members | None = None  # of a client that opens one short connection after another
 
 
 def judge(facts: Facts) -> list[Verdict]:
-    """A verdict per connection, in the order they were opened."""
-    return [judge_connection(connection, facts) for connection in facts.connections]
+    """A verdict per connection, in the order they were opened, then one on all short ones of a
+    kind, then one per UDP flow."""
+    verdicts = [judge_connection(c, facts) for c in facts.connections if c.name not in SHORT]
+    for name in sorted(SHORT):
+        short = [c for c in facts.connections if c.name == name]
+        if short:
+            verdicts.append(_judge_short(short, facts))
+    flows = datagrams.flows(facts.raw_datagrams, facts.end_ns)
+    return verdicts + [_judge_datagrams(flow, facts) for flow in flows]
+
+
+def _judge_short(connections: list[Connection], facts: Facts) -> Verdict:
+    """One verdict on connections that come one after the other: that of the last one unless they
+    are answered to the end."""
+    each = [judge_connection(c, facts) for c in connections]
+    last, whole = each[-1], shortlived.merged(connections)
+    found, shown = shortlived.members(connections), shortlived.shown(connections)
+    blackout = Blackout(
+        _blackout(whole, Direction.TO_CLIENT), _blackout(whole, Direction.TO_SERVER)
+    )
+    outcome, cause = last.outcome, last.cause
+    if shortlived.works(connections):
+        cause_id, text = shortlived.in_words(found, shown)
+        outcome, cause = "SURVIVED", Cause(cause_id, text, _evidence(shown))
+    total = sum((v.bytes for v in each), ByteCount())
+    return Verdict(last.name, whole, outcome, blackout, total, cause, found)
+
+
+def _judge_datagrams(flow: Connection, facts: Facts) -> Verdict:
+    outcome = datagrams.outcome(flow)
+    if outcome == "STALLED":
+        cause = splitbrain.blame(explain_loss(flow, facts), flow, facts)
+    else:
+        text, shown = datagrams.why_it_lives(flow, facts)
+        cause = Cause(None, text, _evidence(shown))
+    blackout = Blackout(_blackout(flow, Direction.TO_CLIENT), _blackout(flow, Direction.TO_SERVER))
+    return Verdict(flow.name, flow, outcome, blackout, datagrams.count(flow), cause)
+
+
+def _evidence(shown: Sequence[tuple[Sighting, str]]) -> tuple[Evidence, ...]:
+    return tuple(Evidence.of(sighting, text) for sighting, text in shown)
 
 
 def judge_connection(connection: Connection, facts: Facts) -> Verdict:
-    """The verdict on one connection."""
+    """The verdict on one TCP connection."""
     outcome = _outcome(connection, facts)
     match outcome:
         case "RESET":
-            cause = explain_reset(connection, facts)
+            cause = splitbrain.blame(explain_reset(connection, facts), connection, facts)
         case "STALLED" | "TIMED_OUT":
-            cause = explain_loss(connection, facts)
+            cause = splitbrain.blame(explain_loss(connection, facts), connection, facts)
         case "CLOSED":
             cause = Cause(
                 None, "Both ends closed the connection in the regular way.", _fins(connection)
             )
         case _:
-            cause = explain_survival(connection, facts)
+            cause = splitbrain.mention(explain_survival(connection, facts), facts)
     blackout = Blackout(
         _blackout(connection, Direction.TO_CLIENT), _blackout(connection, Direction.TO_SERVER)
     )

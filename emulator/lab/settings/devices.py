@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,20 +13,41 @@ Backend = Literal["backend-1", "backend-2"]
 
 
 class VirtualServer(Model):
-    """The virtual server under test: any port of one address, TCP."""
+    """The virtual server under test: any port of one address, or of a network."""
 
     destination: IPv4Address = Field(
         IPv4Address("10.99.0.10"),
         description="address; in the routed alien range 10.99.0.0/24, on-premises the external "
         "segment",
     )
-    type: Literal["fastL4", "standard"] = Field(
-        "fastL4", description="fastL4: segments are rewritten; standard: a full proxy"
+    type: Literal["fastL4", "standard", "forwarding"] = Field(
+        "fastL4",
+        description="fastL4: segments are rewritten; standard: a full proxy; forwarding: a "
+        "wildcard, clients address the (first) backend of pool itself",
     )
+    network: IPv4Network = Field(
+        IPv4Network("0.0.0.0/0"), description="forwarding: destinations it is for"
+    )
+    protocol: Literal["tcp", "udp", "any"] = Field("tcp", description="ip-protocol")
     pool: tuple[Backend, ...] = Field(("backend-1",), description="members, round robin")
-    snat: Literal["none", "automap", "pool"] = Field(
-        "automap", description="source-address-translation"
+    snat: Literal["none", "automap", "pool", "deterministic"] = Field(
+        "automap",
+        description="source-address-translation; deterministic: each of the subscribers has a "
+        "block of ports of a snat_pool address, by arithmetic (RFC 7422)",
     )
+    source_port: Literal["preserve", "change"] = Field(
+        "preserve", description="with snat pool; change: a free port of the device's choice"
+    )
+    subscribers: IPv4Network = Field(
+        IPv4Network("10.0.1.0/24"), description="with snat deterministic: whose flows it takes"
+    )
+    persistence: Literal["source-address"] | None = Field(
+        None, description="new connections of a client go to the member of its last one"
+    )
+    persistence_timeout_s: Annotated[int, Field(ge=1, le=86400)] = Field(
+        180, description="without a new connection"
+    )
+    persistence_mirroring: bool = Field(False, description="of the persistence profile")
     snat_pool: tuple[IPv4Address, ...] = Field(
         (IPv4Address("10.88.0.10"),),
         description="with snat pool; routed range 10.88.0.0/24, on-premises the internal segment",
@@ -45,6 +66,14 @@ class VirtualServer(Model):
     loose_initiation: bool = False
     loose_close: bool = False
     idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = 300
+    udp_idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = Field(
+        60, description="of UDP flows (udp profile)"
+    )
+
+    @property
+    def mirrors_anything(self) -> bool:
+        """Whether the devices need their mirroring channel."""
+        return self.mirroring or self.persistence_mirroring
 
 
 class Devices(Model):

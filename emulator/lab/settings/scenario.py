@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from emulator.lab.settings import servers
 from emulator.lab.settings.cloud import Cloud
 from emulator.lab.settings.devices import Devices, OnPrem, VirtualServer
 from emulator.lab.settings.mirror_channel import MirrorChannel
@@ -19,7 +20,7 @@ from emulator.lab.settings.model import Model, Seconds
 from emulator.lab.settings.private_addresses import place
 from netns.onprem import addresses_in_use, segment_of
 
-Session = Literal["ssh", "telnet", "echo", "bulk", "idle", "feed", "pausing"]
+Session = Literal["ssh", "telnet", "echo", "bulk", "idle", "feed", "pausing", "udp", "reconnect"]
 
 
 class How(StrEnum):
@@ -29,6 +30,7 @@ class How(StrEnum):
     POWER_OFF = "power-off"
     PROCESS_CRASH = "process-crash"
     LINK_DOWN = "link-down"
+    HEARTBEATS_LOST = "heartbeats-lost"  # nothing fails but the HA network, for UDP 1026
 
 
 class Failover(Model):
@@ -38,6 +40,9 @@ class Failover(Model):
     after_s: Seconds = Field(2.0, description="seconds of steady traffic before it")
     back_after_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
         None, description="so much later the other device is told to stand by: flapping"
+    )
+    heals_after_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        None, description="heartbeats-lost: so much later they pass again; null: never"
     )
     watch_s: Seconds | None = Field(
         None, description="seconds to watch it at most; null: from the delays that are set"
@@ -69,12 +74,21 @@ class Scenario(Model):
     expect: dict[Session, Literal["SURVIVED", "RESET", "STALLED", "TIMED_OUT", "CLOSED"]] = Field(
         default_factory=dict, description="outcomes that make the exit status 0"
     )
+    expect_member: Literal["same", "other"] | None = Field(
+        None, description="where a reconnecting client's new connections go after the failover"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
         server = self.virtual_server
         if server.snat == "pool" and not server.snat_pool:
             raise ValueError("virtual_server.snat is pool, and snat_pool is empty")
+        servers.check(server, self.world, self.sessions)
+        healing = self.failover is not None and self.failover.heals_after_s is not None
+        if healing and self.failover.how is not How.HEARTBEATS_LOST:  # type: ignore[union-attr]
+            raise ValueError("failover.heals_after_s is for heartbeats-lost")
+        if self.expect_member is not None and "reconnect" not in self.sessions:
+            raise ValueError("expect_member is about the session reconnect")
         self._placed() if self.world == "cloud" else self._on_segments()
         if len(set(self.sessions)) != len(self.sessions):
             raise ValueError("sessions names one twice")
@@ -95,12 +109,16 @@ class Scenario(Model):
             raise ValueError(
                 "virtual_server.destination: each device has its own, in cloud.elastic_ips"
             )
-        if not self.cloud.elastic_ips and not self._delivered(server.destination, "ext"):
+        if server.type == "forwarding":
+            servers.check_forwarded(server, self.cloud.routes)
+            if self.cloud.elastic_ips or self.cloud.load_balancer is not None:
+                raise ValueError("virtual_server.type forwarding: its backends are routed to")
+        elif not self.cloud.elastic_ips and not self._delivered(server.destination, "ext"):
             raise ValueError(
                 f"virtual_server.destination {server.destination} is in no route of rtb-client "
                 "and no secondary address of ext (cloud.secondary_ips)"
             )
-        for address in server.snat_pool if server.snat == "pool" else ():
+        for address in servers.snat_addresses(server):
             if not self._delivered(address, "int"):
                 raise ValueError(
                     f"snat_pool address {address} is in no route of rtb-backend and no secondary "
@@ -115,7 +133,7 @@ class Scenario(Model):
     def _on_segments(self) -> None:
         """On-premises: every address is in a segment, and nobody else's."""
         server = self.virtual_server
-        pool = server.snat_pool if server.snat == "pool" else ()
+        pool = servers.snat_addresses(server)
         wanted = [(server.destination, "ext", "virtual_server.destination")]
         taken = addresses_in_use()
         for address, interface, what in [*wanted, *((a, "int", "snat_pool address") for a in pool)]:
@@ -137,7 +155,7 @@ class Scenario(Model):
         fault = self.mirror_channel
         if fault is None:
             return
-        if not self.virtual_server.mirroring:
+        if not self.virtual_server.mirrors_anything:
             raise ValueError("mirror_channel: without mirroring there is no channel")
         before = fault.before_failover_s
         if before is not None and (self.failover is None or before > self.failover.after_s):

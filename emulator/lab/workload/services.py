@@ -16,6 +16,7 @@ from emulator.lab.control_plane import aws_files
 from emulator.lab.deployment import BACKENDS, entry_address
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.workload.applications import PORTS
+from emulator.lab.workload.programs import SECOND_CLIENT_NAME
 from netns.execute import spawn
 from netns.topology import World
 
@@ -23,6 +24,7 @@ SSHD = "/usr/sbin/sshd"
 INETD = "/usr/sbin/inetutils-inetd"
 TELNETD = "/usr/sbin/telnetd"
 CAT = "/bin/cat"
+_SHORT_SERVERS = [sys.executable, "-m", "emulator.lab.workload.shortservers"]
 
 
 def write_keys(folder: Path) -> None:
@@ -38,6 +40,8 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     (etc / "ssh").mkdir(parents=True, exist_ok=True)
     hosts = ["127.0.0.1 localhost", f"{entry_address(scenario)} vip"]
     hosts += [f"{address} snat-pool" for address in scenario.virtual_server.snat_pool]
+    client = world.interface("client", "eth0").id
+    hosts += [f"{a} {SECOND_CLIENT_NAME}" for a, i in world.secondary.items() if i == client]
     for interface in world.interfaces:
         suffix = "" if interface.name == "eth0" else f"-{interface.name}"
         hosts.append(f"{interface.address} {interface.node}{suffix}")
@@ -106,6 +110,7 @@ def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
             "sshd": [SSHD, "-D", "-e", "-f", str(sshd)],
             "inetd": [INETD, "-d", f"-p{pid}", str(inetd)],
             "ownservers": [sys.executable, "-m", "emulator.lab.workload.ownservers", address],
+            "shortservers": [*_SHORT_SERVERS, node, address],
         }
         for name, argv in commands.items():
             with (folder / f"{node}-{name}.log").open("ab") as log:

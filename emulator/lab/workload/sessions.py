@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emulator.lab.deployment import entry_address
 from emulator.lab.instance import Lab
+from emulator.lab.workload.programs import PROGRAMS
 from emulator.lab.workload.session import LINE_BYTES, wake_file
 from netns.execute import spawn
 
@@ -54,7 +55,9 @@ class Sessions:
         address = str(entry_address(lab.scenario))
         etc = lab.folder / "etc"
         for name, log in self._logs.items():
-            argv: list[str | Path] = [sys.executable, "-m", "emulator.lab.workload.session"]
+            own = PROGRAMS.get(name)
+            module = own.module if own else "emulator.lab.workload.session"
+            argv: list[str | Path] = [sys.executable, "-m", module]
             argv += [name, address, log.path, etc]
             with (lab.folder / f"session-{name}.log").open("wb") as output:
                 namespace = lab.world.namespace("client")
@@ -63,7 +66,7 @@ class Sessions:
     def conversing(self, lines: int) -> bool:
         """Whether every session has had that many lines echoed."""
         return all(
-            _received(log.read()) >= lines * LINE_BYTES[name] for name, log in self._logs.items()
+            _received(log.read()) >= lines * _unit_bytes(name) for name, log in self._logs.items()
         )
 
     def failed_to_open(self) -> list[str]:
@@ -128,6 +131,11 @@ class Sessions:
         self._processes.clear()
         for log in self._logs.values():
             wake_file(log.path).unlink(missing_ok=True)
+
+
+def _unit_bytes(name: str) -> int:
+    """What one exchange of the session adds to its count."""
+    return PROGRAMS[name].unit_bytes if name in PROGRAMS else LINE_BYTES[name]
 
 
 def _received(entries: list[dict[str, object]]) -> int:
