@@ -1,9 +1,9 @@
 """From facts to a verdict: outcome, blackout, bytes, cause. Pure.
 
 Outcomes
+  TIMED_OUT  an end gave up: its kernel, or its program for want of an answer (`endrules`)
   RESET      an end's own socket received a reset
   CLOSED     both ends sent FIN, and both arrived
-  TIMED_OUT  an end's program reports that its kernel gave up
   STALLED    open, and bytes or a FIN sent more than STALLED_S before the end are undelivered
   SURVIVED   none of these
 
@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from emulator.lab.judge.endrules import gave_up
 from emulator.lab.judge.explain import (
     Cause,
     Evidence,
+    explain_given_up,
     explain_loss,
     explain_reset,
     explain_survival,
@@ -27,7 +29,6 @@ from emulator.lab.judge.streams import ByteCount, Stream, compare
 from emulator.lab.judge.tracing import TAIL_NS
 
 STALLED_S = 3.0
-_GAVE_UP = ("timed out", "Timeout", "ETIMEDOUT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,14 @@ def judge(facts: Facts) -> list[Verdict]:
 
 def judge_connection(connection: Connection, facts: Facts) -> Verdict:
     """The verdict on one connection."""
-    outcome = _outcome(connection, facts)
+    given = gave_up(connection, facts)
+    outcome = "TIMED_OUT" if given is not None else _outcome(connection, facts)
     match outcome:
         case "RESET":
             cause = explain_reset(connection, facts)
-        case "STALLED" | "TIMED_OUT":
+        case "TIMED_OUT" if given is not None:
+            cause = explain_given_up(connection, facts, given)
+        case "STALLED":
             cause = explain_loss(connection, facts)
         case "CLOSED":
             cause = Cause(
@@ -80,21 +84,11 @@ def _outcome(connection: Connection, facts: Facts) -> str:
         return "RESET"
     if len(connection.fins) == 2:
         return "CLOSED"
-    if _gave_up(connection, facts):
-        return "TIMED_OUT"
     if any(_stalled(connection.stream(d), facts.end_ns) for d in Direction):
         return "STALLED"
     if any(_close_stalled(connection, d, facts.end_ns) for d in Direction):
         return "STALLED"
     return "SURVIVED"
-
-
-def _gave_up(connection: Connection, facts: Facts) -> bool:
-    return any(
-        record.get("session") == connection.name
-        and any(word in str(record.get("reason", "")) for word in _GAVE_UP)
-        for record in facts.records_of("ended")
-    )
 
 
 def _stalled(stream: Stream, end_ns: int) -> bool:

@@ -8,24 +8,40 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.lab.deployment import entry_address
 from emulator.lab.instance import Lab
+from emulator.lab.workload import ftp, http, postgresql
+from emulator.lab.workload.applications import application, members
 from emulator.lab.workload.session import LINE_BYTES, wake_file
 from netns.execute import spawn
+
+_MODULES: dict[str, tuple[str, ...]] = {  # sessions with a program of their own
+    "fleet": ("fleet", "client"), "http": ("http", "client"),
+    "ftp": ("ftp", "ftp"), "ftp-active": ("ftp", "ftp-active"),
+    "postgresql": ("postgresql", "postgresql"),
+}  # fmt: skip
+_UNITS = {  # bytes of one exchange, where it is no line
+    "http": http.LINES * http.SIZE, "ftp": ftp.SIZE, "ftp-active": 1,
+    "postgresql": postgresql.ROW_BYTES,
+}  # fmt: skip
+_CHECKED = ("ftp", "postgresql")  # settled once the whole has been compared
+_TIMED_OUT = "timed out"  # the kernel's own word
+Entries = list[dict[str, object]]
 
 
 @dataclass(slots=True)
 class _Log:
-    """What has been read of one session's log."""
+    """What has been read of one session's log, by conversation."""
 
     path: Path
     offset: int = 0
-    entries: list[dict[str, object]] = field(default_factory=list)
+    entries: dict[str, Entries] = field(default_factory=dict)
 
-    def read(self) -> list[dict[str, object]]:
+    def read(self, member: str) -> Entries:
         if self.path.exists():
             with self.path.open() as file:
                 file.seek(self.offset)
@@ -33,8 +49,9 @@ class _Log:
                     if not line.endswith("\n"):
                         break  # still being written
                     self.offset += len(line.encode())
-                    self.entries.append(json.loads(line))
-        return self.entries
+                    entry = json.loads(line)
+                    self.entries.setdefault(entry["session"], []).append(entry)
+        return self.entries.get(member, [])
 
 
 class Sessions:
@@ -46,6 +63,7 @@ class Sessions:
         self._logs = {
             name: _Log(folder / f"session-{name}.jsonl") for name in lab.scenario.sessions
         }
+        self._members = {m: self._logs[s] for s in self._logs for m in members(s)}
         self._settled: dict[str, str] = {}
 
     def start(self) -> None:
@@ -54,16 +72,21 @@ class Sessions:
         address = str(entry_address(lab.scenario))
         etc = lab.folder / "etc"
         for name, log in self._logs.items():
-            argv: list[str | Path] = [sys.executable, "-m", "emulator.lab.workload.session"]
-            argv += [name, address, log.path, etc]
+            module, *kind = _MODULES.get(name, ("session", name))
+            argv: list[str | Path] = [sys.executable, "-m", f"emulator.lab.workload.{module}"]
+            argv += [*kind, address, log.path, etc, self._options()]
             with (lab.folder / f"session-{name}.log").open("wb") as output:
                 namespace = lab.world.namespace("client")
                 self._processes.append(spawn(namespace, argv, log=output, etc=etc))
 
+    def _options(self) -> str:
+        timer = self._lab.scenario.endpoints.application_timer
+        return json.dumps({"application_timer": timer.model_dump() if timer else None})
+
     def conversing(self, lines: int) -> bool:
         """Whether every session has had that many lines echoed."""
         return all(
-            _received(log.read()) >= lines * LINE_BYTES[name] for name, log in self._logs.items()
+            _received(log.read(name)) >= lines * _unit(name) for name, log in self._members.items()
         )
 
     def failed_to_open(self) -> list[str]:
@@ -77,22 +100,22 @@ class Sessions:
     def ended(self) -> list[str]:
         """Sessions whose program has come to an end, with its reason."""
         found = []
-        for name, log in self._logs.items():
-            for entry in log.read():
+        for name, log in self._members.items():
+            for entry in log.read(name):
                 if entry["what"] == "ended":
                     found.append(f"{name}: {entry['reason']}")
         return found
 
     def wrong_octets(self) -> int:
         """Bytes that came back and were not the ones due: altered, repeated or out of place."""
-        found = [e for log in self._logs.values() for e in log.read() if e["what"] == "wrong"]
+        found = [e for n, log in self._members.items() for e in log.read(n) if e["what"] == "wrong"]
         return sum(int(str(e["octets"])) for e in found)
 
     def progressed(self, since: float) -> bool:
         """Whether every session has had bytes come back after `since`, wall-clock seconds."""
         return all(
-            any(e["what"] == "progress" and float(str(e["time"])) > since for e in log.read())
-            for log in self._logs.values()
+            any(e["what"] == "progress" and float(str(e["time"])) > since for e in log.read(name))
+            for name, log in self._members.items()
         )
 
     def settled(self, routes_effective: float | None, lived_s: float) -> list[str]:
@@ -103,20 +126,24 @@ class Sessions:
         `lived_s` later. None: not yet, then only ends count.
         """
         news = []
-        for name, log in self._logs.items():
-            if routes_effective is not None:
+        if routes_effective is not None:
+            for log in self._logs.values():
                 wake_file(log.path).touch()
+        for name, log in self._members.items():
             if name in self._settled:
                 continue
-            text = _settled(log.read(), routes_effective, lived_s)
-            if text:
+            entries = log.read(name)
+            text = _settled(entries, routes_effective, lived_s)
+            if text and name in _CHECKED and not text.startswith("ended"):
+                text = text if any(e["what"] == "checked" for e in entries) else ""
+            if text and not _in_the_dark(entries, time.time()):
                 self._settled[name] = text
                 news.append(f"{name} {text}")
         return news
 
     @property
     def all_settled(self) -> bool:
-        return len(self._settled) == len(self._logs)
+        return len(self._settled) == len(self._members)
 
     def stop(self) -> None:
         """Kill what is left; the PID namespace takes the children along."""
@@ -128,6 +155,21 @@ class Sessions:
         self._processes.clear()
         for log in self._logs.values():
             wake_file(log.path).unlink(missing_ok=True)
+
+
+def _unit(member: str) -> int:
+    return _UNITS.get(member) or LINE_BYTES[application(member)]
+
+
+def _in_the_dark(entries: Entries, now: float) -> bool:
+    """A kernel that gave up says nothing to anybody: what shows it is that the retransmission
+    due next does not come, so the captures must go on for a while."""
+    for entry in entries:
+        if entry["what"] == "ended" and _TIMED_OUT in str(entry["reason"]):
+            before = [float(str(e["time"])) for e in entries if e["what"] != "ended"]
+            ended = float(str(entry["time"]))
+            return now < ended + 1.0 + 0.25 * (ended - max(before, default=ended))
+    return False
 
 
 def _received(entries: list[dict[str, object]]) -> int:
