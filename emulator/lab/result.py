@@ -109,7 +109,7 @@ def connection(
             ],
         },
         "quiet_before_failover_s": quiet_s(verdict.connection, moment),
-        "program": _program(verdict.name, facts),
+        "program": _program(verdict.name, facts, moment),
         **({} if requests is None else {"requests": requests}),
     }
 
@@ -207,7 +207,7 @@ def as_expected(found: Result) -> bool:
     )
 
 
-def _program(name: str, facts: Facts) -> Result | None:
+def _program(name: str, facts: Facts, moment: float | None) -> Result | None:
     """What the session's own program saw: bytes checked, and how it ended."""
     lines = [r for r in facts.records if r.get("session") == name]
     if not lines:
@@ -220,6 +220,7 @@ def _program(name: str, facts: Facts) -> Result | None:
         "echoed_right": progress[-1]["received"] if progress else 0,
         "wrong_at": wrong[0]["offset"] if wrong else None,
         "ended": ended[0]["reason"] if ended else None,
+        "ended_after_failover_s": round(_time(ended[0]) - moment, 3) if ended and moment else None,
         "reports": [r["text"] for r in lines if r["what"] in ("checked", "rolled-back")],
     }
 

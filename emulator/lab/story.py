@@ -116,7 +116,9 @@ def _connection(connection: dict[str, Any], start: float | None) -> list[str]:
         )
     lines += [f"  checked: {escape(text)}" for text in program.get("reports", ())]
     if program.get("ended"):
-        lines.append(f"  the program said: {escape(program['ended'])}")
+        after = program.get("ended_after_failover_s")
+        when = f", {after:.1f} s after the failover" if after is not None else ""
+        lines.append(f"  the program said{when}: {escape(program['ended'])}")
     for evidence in cause["evidence"]:
         when = f"{evidence['time'] - start:+.3f} s  " if start else ""
         lines.append(f"  frame {evidence['frame']:<6} {when}{escape(evidence['text'])}")

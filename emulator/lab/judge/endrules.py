@@ -2,16 +2,18 @@
 
 What shows it, at the end's own interface and nowhere else:
 
-    its FIN, or a reset of its own making (RST with ACK), while bytes it had sent for
-    UNANSWERED_S or longer were unacknowledged and nothing had come from the other side
-    since: its application ended the connection for want of an answer
+    its FIN, or a reset of its own making (RST with ACK), while bytes it had sent
+    UNANSWERED_S ago or longer were unacknowledged and nothing had come from the other side
+    since: its program ended the connection for want of an answer
 
-    a reset that answers a segment of this very connection (RST without ACK: the kernel has
-    no such socket any more), after bytes had been unacknowledged as long, and no FIN: its
-    kernel had given up retransmitting
+    a reset that answers a segment of this very connection (RST without ACK: nobody has the
+    socket any more), after such a silence. If until then it had retransmitted whenever that
+    was due, its kernel still had the connection, and it is its program that had none: a
+    program's FIN waits behind bytes that the congestion window holds back. If a
+    retransmission that was due is missing, its kernel had given up
 
     no retransmission when the next one was due, by the doubling of the time-out, nor until
-    the captures' end: the same
+    the captures' end: its kernel had given up
 
 A program's own words are no evidence here. Where the segments were being lost for good (by
 another device, or in the fabric), that is why the connection died, not an end's impatience.
@@ -19,7 +21,7 @@ another device, or in the fabric), that is why the connection died, not an end's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from emulator.lab.judge.fabricrules import Finding
@@ -30,8 +32,9 @@ from emulator.wire.seqnum import SeqNum
 
 UNANSWERED_S = 1.0
 RTO_MAX_S = 120.0  # Linux; a retransmission is due at the latest so long after the one before
-_LATE = 1.2  # how much later than due it would count as missing,
-_SLACK_S = 0.5  # and so much more
+_LATE = 1.2  # it counts as missing so much later: Linux's long timers are up to 1/8 late,
+_SLACK_S = 0.5  # a host's scheduler a bit more
+_FIRST_RTO_S = 3.0  # after a single try: as long as any first time-out
 _MIN_SENT = 4  # transmissions of the same bytes before the next one can be foreseen
 
 
@@ -146,26 +149,41 @@ def _kernel_forgot(
     waited_s = end.waited_s(trigger) if trigger is not None else 0.0
     if trigger is None or waited_s < UNANSWERED_S:
         return None
-    node = end.socket.node
-    text = (
-        f"{node} stopped retransmitting: bytes it had sent were unanswered for "
-        f"{(end.oldest()[-1].time_ns - end.oldest()[0].time_ns) / 1e9:.1f} s, and the next segment "
-        f"that reached it, {waited_s:.1f} s after the first try, found no connection there."
-    )
+    node, tried = end.socket.node, end.oldest()
+    silent_s = (trigger.time_ns - tried[-1].time_ns) / 1e9
+    due_s = _due_s(tried)
     shown = (
         *_tries(end),
         (trigger, f"{node} receives a segment of the connection"),
-        (reset, f"{node} answers with a reset: it has given the connection up"),
+        (reset, f"{node} answers with a reset: nobody there has the connection any more"),
+    )
+    if silent_s < due_s * _LATE + _SLACK_S:
+        text = (
+            f"{node}'s program had ended the connection when the answer came after "
+            f"{waited_s:.1f} s: its kernel had gone on retransmitting until then (a FIN has to "
+            "wait its turn behind bytes that are not answered), and reset it."
+        )
+        return _given(connection, facts, end, Finding("application-timer", text, shown))
+    text = (
+        f"{node} stopped retransmitting: after {len(tried) - 1} retransmissions the next one was "
+        f"due {due_s:.1f} s after the last, and none came in {silent_s:.1f} s, until a segment of "
+        "the connection found nobody there."
     )
     return _given(connection, facts, end, Finding("endpoint-gave-up", text, shown))
+
+
+def _due_s(tried: Sequence[Sighting]) -> float:
+    """How long after the last of these tries the next one is due."""
+    if len(tried) < 2:
+        return _FIRST_RTO_S
+    return min(2 * (tried[-1].time_ns - tried[-2].time_ns) / 1e9, RTO_MAX_S)
 
 
 def _fell_silent(connection: Connection, facts: Facts, end: _End) -> GaveUp | None:
     tried = end.oldest()
     if len(tried) < _MIN_SENT:
         return None
-    last_gap_s = (tried[-1].time_ns - tried[-2].time_ns) / 1e9
-    due_s = min(2 * last_gap_s, RTO_MAX_S)
+    due_s = _due_s(tried)
     silent_s = (facts.end_ns - tried[-1].time_ns) / 1e9
     if silent_s < due_s * _LATE + _SLACK_S:
         return None

@@ -29,7 +29,8 @@ _UNITS = {  # bytes of one exchange, where it is no line
     "postgresql": postgresql.ROW_BYTES,
 }  # fmt: skip
 _CHECKED = ("ftp", "postgresql")  # settled once the whole has been compared
-_TIMED_OUT = "timed out"  # the kernel's own word
+_BY_ITSELF = ("the program ended it (close)", "not responding")  # ours, ssh's keep-alive
+_PATIENT_S = 15.0  # no kernel gives up sooner
 Entries = list[dict[str, object]]
 
 
@@ -136,7 +137,7 @@ class Sessions:
             text = _settled(entries, routes_effective, lived_s)
             if text and name in _CHECKED and not text.startswith("ended"):
                 text = text if any(e["what"] == "checked" for e in entries) else ""
-            if text and not _in_the_dark(entries, time.time()):
+            if text and not _in_the_dark(entries, routes_effective, time.time()):
                 self._settled[name] = text
                 news.append(f"{name} {text}")
         return news
@@ -161,14 +162,25 @@ def _unit(member: str) -> int:
     return _UNITS.get(member) or LINE_BYTES[application(member)]
 
 
-def _in_the_dark(entries: Entries, now: float) -> bool:
-    """A kernel that gave up says nothing to anybody: what shows it is that the retransmission
-    due next does not come, so the captures must go on for a while."""
+def _in_the_dark(entries: Entries, routes_effective: float | None, now: float) -> bool:
+    """Whether the program has ended and the captures cannot show it yet.
+
+    A kernel that gives up says nothing to anybody: what shows it is that the next
+    retransmission does not come. A program that closes is seen to have when its kernel's
+    next retransmission gets through, at the latest when the outage is over as long again.
+    """
     for entry in entries:
-        if entry["what"] == "ended" and _TIMED_OUT in str(entry["reason"]):
-            before = [float(str(e["time"])) for e in entries if e["what"] != "ended"]
-            ended = float(str(entry["time"]))
-            return now < ended + 1.0 + 0.25 * (ended - max(before, default=ended))
+        if entry["what"] != "ended":
+            continue
+        ended, reason = float(str(entry["time"])), str(entry["reason"])
+        alive = max(
+            (float(str(e["time"])) for e in entries if e["what"] == "progress"), default=ended
+        )
+        if any(word in reason for word in _BY_ITSELF):
+            if routes_effective is None:
+                return True
+            return now < 2 * routes_effective - alive + 1.5
+        return ended - alive > _PATIENT_S and now < ended + 1.0 + 0.25 * (ended - alive)
     return False
 
 
