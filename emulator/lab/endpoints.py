@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from emulator.lab.deployment import BACKENDS
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.workload.applications import NEEDS
 from netns.plan import INTERNET, SetSysctl
 from netns.topology import World
 
@@ -28,3 +29,10 @@ def endpoint_steps(scenario: Scenario, world: World) -> list[SetSysctl]:
         for node, system in systems.items()
         for key, value in SYSCTLS[system].items()
     ]
+
+
+def wanted(scenario: Scenario) -> set[str]:
+    """What of a host not every lab needs, and this one does, by the names `netns.doctor` has."""
+    found = {program for s in scenario.sessions for program in NEEDS.get(s, ())}
+    ends = scenario.endpoints
+    return found | ({"tcp_rto_min_us"} if "windows" in (ends.client, ends.server) else set())

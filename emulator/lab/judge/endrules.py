@@ -205,7 +205,7 @@ def _given(connection: Connection, facts: Facts, end: _End, finding: Finding) ->
     )
     text = f"{finding.text} Its last try {ending.fate.value} ({ending.last.point})."
     back = _moved_after(facts, last, connection.first_device)
-    if back is not None:
+    if back is not None and back > UNANSWERED_S:
         text += f" {back:.1f} s after that the first segment went by the other device."
     return GaveUp(Finding(finding.cause, text, finding.shown), lost_for_good)
 
