@@ -13,6 +13,7 @@ HOW    ?= power-off
 # What the lab needs from Debian. setup installs what is missing, and no more.
 PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	openssh-client openssh-server inetutils-telnet inetutils-telnetd inetutils-inetd \
+	vsftpd postgresql \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
 .DEFAULT_GOAL := help

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,8 @@ PACKAGES = {
     "inetutils-inetd": "inetutils-inetd",
     "unshare": "util-linux",
 }
+# Programs that only some sessions need.
+OPTIONAL = {"vsftpd": "vsftpd", "postgres": "postgresql", "psql": "postgresql"}
 _NO_NFQUEUE = "a kernel with xt_NFQUEUE (CONFIG_NETFILTER_XT_TARGET_NFQUEUE); modprobe xt_NFQUEUE"
 _TCP_REPAIR = 19
 
@@ -52,7 +54,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Every check; those that need root are reported as not done without it."""
-    checks = [_root(), *_programs()]
+    checks = [_root(), *_programs(PACKAGES, needed=True), *_programs(OPTIONAL, needed=False)]
     if os.geteuid() != 0:
         return checks
     try:
@@ -63,9 +65,9 @@ def examine() -> list[Check]:
     return checks
 
 
-def missing(checks: list[Check]) -> list[Check]:
-    """What the lab cannot run without."""
-    return [check for check in checks if check.needed and not check.ok]
+def missing(checks: list[Check], programs: Collection[str] = ()) -> list[Check]:
+    """What the lab cannot run without, nor without these of the optional programs."""
+    return [c for c in checks if (c.needed or c.name in programs) and not c.ok]
 
 
 def _root() -> Check:
@@ -73,14 +75,15 @@ def _root() -> Check:
     return Check("root", ok, "yes" if ok else "no", "run it with sudo")
 
 
-def _programs() -> list[Check]:
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+def _programs(packages: Mapping[str, str], *, needed: bool) -> list[Check]:
+    # Debian keeps a database server's programs out of everybody's way, a version a folder.
+    versions = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    path = ":".join([*versions, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     found = []
-    for name, package in PACKAGES.items():
+    for name, package in packages.items():
         where = shutil.which(name, path=path)
-        found.append(
-            Check(name, where is not None, where or "not found", f"the Debian package {package}")
-        )
+        remedy = f"the Debian package {package}"
+        found.append(Check(name, where is not None, where or "not found", remedy, needed))
     return found
 
 
@@ -105,6 +108,7 @@ def _features(namespace: str) -> list[Check]:
         ("bridge", "a kernel with CONFIG_BRIDGE, for the world onprem", False, _bridge),
         ("TCP_REPAIR", "a kernel with CONFIG_CHECKPOINT_RESTORE", False, _tcp_repair),
         ("tcp_rto_max_ms", "Linux 6.15 or later", False, _rto_max),
+        ("tcp_rto_min_us", "Linux 6.11 or later, for Windows-like ends", False, _rto_min),
     ]
     checks = []
     for name, remedy, needed, probe in probes:
@@ -169,5 +173,12 @@ def _tcp_repair(namespace: str) -> str:
 def _rto_max(namespace: str) -> str:
     def probe() -> str:
         return Path("/proc/sys/net/ipv4/tcp_rto_max_ms").read_text().strip() + " ms"
+
+    return call_in(namespace, probe)
+
+
+def _rto_min(namespace: str) -> str:
+    def probe() -> str:
+        return Path("/proc/sys/net/ipv4/tcp_rto_min_us").read_text().strip() + " us"
 
     return call_in(namespace, probe)

@@ -75,6 +75,7 @@ def run(  # one parameter an option
       mirrorlab run my.yaml --format json | jq .connections[].outcome
     """
     from emulator.lab.behind import BEHIND
+    from emulator.lab.endpoints import wanted
     from emulator.lab.result import as_expected
     from emulator.lab.runner import run_scenario
     from emulator.lab.story import story
@@ -84,7 +85,7 @@ def run(  # one parameter an option
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
-    need_host()
+    need_host(wanted(chosen))
     start = time.monotonic()
     with stderr.status("starting") as status:
 

@@ -21,6 +21,7 @@ from emulator.commands.choices import (
 )
 from emulator.commands.terminal import USAGE, Fail, need_host, need_root, stdout
 from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
+from emulator.lab.endpoints import endpoint_steps, wanted
 from emulator.lab.settings.scenario import How
 from emulator.lab.workload.services import aws_environment
 from netns.execute import command_in
@@ -39,10 +40,10 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
     chosen = in_world(read_scenario(scenario), kind_of_world)
     if dry_run:
         built = world(chosen, name)
-        steps = plan(built, arp_cache_s(chosen))
+        steps = [*plan(built, arp_cache_s(chosen)), *endpoint_steps(chosen, built)]
         click.echo(picture(built) + "\n\n" + "\n".join(map(str, steps)))
         return
-    need_host()
+    need_host(wanted(chosen))
     start = time.monotonic()
     lab = Lab(name, chosen)
     try:

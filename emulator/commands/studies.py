@@ -60,6 +60,7 @@ def why(
       mirrorlab why article
       mirrorlab why article --how power-off --format json
     """
+    from emulator.lab.endpoints import wanted
     from emulator.lab.study.batch import Batch
     from emulator.lab.study.why import as_data, ask
 
@@ -67,7 +68,7 @@ def why(
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
-    need_host()
+    need_host(wanted(chosen))
     folder = study_folder(output / f"why-{chosen.name}", fresh)
     with reporting() as report, Batch(folder, parallel=parallel) as batch:
         answer = ask(chosen, batch, report)
@@ -138,6 +139,7 @@ def matrix(
       mirrorlab matrix
       mirrorlab matrix --preset full --format json > matrix.json
     """
+    from emulator.lab.endpoints import wanted
     from emulator.lab.study.batch import Batch
     from emulator.lab.study.matrix import PRESETS, as_data, fill
 
@@ -146,7 +148,7 @@ def matrix(
         for axis in axes:
             click.echo(f"{axis.name:<15} {', '.join(axis.values)}")
         return
-    need_host()
+    need_host(wanted(base))
     folder = study_folder(output / f"matrix-{base.name}-{preset}", fresh)
     with reporting() as report, Batch(folder, parallel=parallel) as batch:
         found = fill(base, axes, batch, lambda done, at, of: report("matrix", done, at, of))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -46,10 +46,11 @@ def need_root() -> None:
         raise Fail("this needs root: run it with sudo", CANNOT)
 
 
-def need_host() -> None:
-    """Root, programs and kernel features; says all that is missing, and how to get it."""
+def need_host(wanted: Collection[str] = ()) -> None:
+    """Root, programs and kernel features, among them those `wanted` that not every lab needs; says
+    all that is missing, and how to get it."""
     need_root()
-    lacking = host.missing(host.examine())
+    lacking = host.missing(host.examine(), wanted)
     if lacking:
         what = "; ".join(f"{c.name}: {c.detail} (needs: {c.remedy})" for c in lacking)
         raise Fail(f"this host lacks {what}", CANNOT)

@@ -19,6 +19,7 @@ from emulator.lab.judge.tracing import trace
 from emulator.lab.judge.verdict import judge
 from emulator.lab.result import Disturbance, MirrorState, Result, result
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.workload.applications import connections
 from emulator.wire import pcapng
 
 MAX_LATE_S = 1.0  # a device's timer later than this: the host disturbed us
@@ -59,7 +60,8 @@ def _faults(facts: Facts, scenario: Scenario) -> list[str]:
             found.append(f"the capture misses bytes of {connection.name}")
     seen = {c.name for c in facts.connections}
     seen |= {flow.name for flow in datagrams.flows(facts.raw_datagrams, facts.end_ns)}
-    if missing := set(scenario.sessions) - seen:
+    due = {name for session in scenario.sessions for name in connections(session)}
+    if missing := due - seen:
         found.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
     if cut := facts.records_of("malformed"):
         found.append(f"{cut[0]['node']} could not read a packet: {cut[0]['reason']}")

@@ -19,8 +19,8 @@ from emulator.lab.instance import Lab
 from emulator.lab.result import MirrorState
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.scenario import Failover, How
-from emulator.lab.settings.servers import SHORT_SESSIONS
 from emulator.lab.wait import LabFault, wait_until
+from emulator.lab.workload.applications import held_flows
 from emulator.lab.workload.sessions import Sessions
 from netns.execute import NamespaceError, call_in
 from netns.topology import ROUTER
@@ -107,8 +107,8 @@ class Experiment:
     def _mirrored(self) -> bool:
         """Whether the standby holds every flow, or there is no channel to give it any."""
         active, standby = (self._lab.status(node) for node in DEVICES)
-        lasting = set(self._scenario.sessions) - SHORT_SESSIONS
-        held = _count(standby, "mirrored_flows") >= len(lasting)
+        flows = sum(map(held_flows, self._scenario.sessions))
+        held = _count(standby, "mirrored_flows") >= flows
         return held or active.get("mirror_channel") == "down"
 
     def _harm_channel(self, fault: MirrorChannel) -> None:

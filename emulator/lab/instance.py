@@ -32,9 +32,10 @@ from emulator.lab.deployment import (
     device_config,
     world,
 )
+from emulator.lab.endpoints import endpoint_steps
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault, wait_until
-from emulator.lab.workload.applications import PORTS
+from emulator.lab.workload.applications import PORTS, ports
 from emulator.lab.workload.services import listening, start_services, write_etc, write_keys
 from netns.build import build, destroy, labs
 from netns.execute import call_in, spawn
@@ -44,6 +45,7 @@ from netns.worlds import plan
 ROOT = Path("/run/mirrorlab")
 _ID = re.compile(r"[a-z0-9][a-z0-9_]{0,15}")
 READY_S = 15.0
+DATABASE_READY_S = 60.0  # initdb writes 40 MB
 API_READY_S = 120.0  # moto takes seconds to load, many times that on a busy host
 
 
@@ -101,7 +103,8 @@ class Lab:
             "evidence": str(self.evidence.resolve()),
         }
         (self.folder / "lab.json").write_text(json.dumps(stored, indent=1))
-        build(plan(self.world, arp_cache_s(self.scenario)))
+        ends = endpoint_steps(self.scenario, self.world)
+        build([*plan(self.world, arp_cache_s(self.scenario)), *ends])
 
     def start(self) -> None:
         """Start fabric, services and devices; returns when bigip-a is active and mirrors.
@@ -115,7 +118,7 @@ class Lab:
         write_keys(self.folder)
         for node in DEVICES:
             self.start_device(node)
-        self._unwatched += start_services(self.world, self.folder)
+        self._unwatched += start_services(self.world, self.folder, self.scenario)
         self.wait_ready()
 
     def start_fabric(self) -> None:
@@ -177,10 +180,13 @@ class Lab:
 
         for node in BACKENDS:
             namespace = self.world.namespace(node)
+            wanted = ports(
+                self.scenario.sessions, first=node == self.scenario.virtual_server.pool[0]
+            )
             wait_until(
                 f"the servers of {node}",
-                lambda n=namespace: call_in(n, lambda: listening(set(PORTS.values()))),  # type: ignore[misc]
-                timeout_s=READY_S,
+                lambda n=namespace, w=wanted: call_in(n, lambda: listening(w)),  # type: ignore[misc]
+                timeout_s=READY_S if PORTS["postgresql"] not in wanted else DATABASE_READY_S,
             )
 
         wait_until("bigip-a active and bigip-b standby", ready, timeout_s=READY_S)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emulator.lab.groups import gathered, quiet_s
 from emulator.lab.judge.explain import CAPTURE
 from emulator.lab.judge.facts import Facts, Record
 from emulator.lab.judge.verdict import Verdict
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.workload.applications import application, expectations
 
 SCHEMA = "mirrorlab/result/1"
 
@@ -50,7 +52,9 @@ def result(
         "scenario": scenario.name,
         "title": scenario.title,
         "void": "; ".join(disturbance.reasons) or None,
-        "connections": [connection(v, scenario, facts) for v in verdicts],
+        "connections": [
+            connection(v, scenario, facts, requests) for v, requests in gathered(verdicts)
+        ],
         "failover": failover_times(facts, verdicts, scenario.world),
         "mirror": {
             "mode": "connection" if server.mirroring else "none",
@@ -68,14 +72,20 @@ def result(
     }
 
 
-def connection(verdict: Verdict, scenario: Scenario, facts: Facts) -> Result:
-    """One entry of `connections`."""
-    expected = {str(k): v for k, v in scenario.expect.items()}.get(verdict.name)
+def connection(
+    verdict: Verdict, scenario: Scenario, facts: Facts, requests: Result | None = None
+) -> Result:
+    """One entry of `connections`; `requests`: of many short ones, in which bytes are those of
+    the answered ones and all else of one that shows the outcome."""
+    said = (scenario.expect.get(key) for key in expectations(verdict.name))
+    expected = next((outcome for outcome in said if outcome is not None), None)
     count = verdict.bytes
+    triggered = facts.records_of("failover-triggered")
+    moment = _time(triggered[0]) if triggered else None
     server = verdict.connection.server
     return {
         "name": verdict.name,
-        "application": verdict.name,
+        "application": application(verdict.name),
         "client": str(verdict.connection.client.local),
         "virtual_server": str(verdict.connection.client.remote),
         "server": str(server.local) if server else None,
@@ -101,7 +111,9 @@ def connection(verdict: Verdict, scenario: Scenario, facts: Facts) -> Result:
                 for e in verdict.cause.evidence
             ],
         },
-        "program": _program(verdict.name, facts),
+        "quiet_before_failover_s": quiet_s(verdict.connection, moment),
+        "program": _program(verdict.name, facts, moment),
+        **({} if requests is None else {"requests": requests}),
         **_short(verdict, scenario),
     }
 
@@ -212,7 +224,9 @@ def as_expected(found: Result) -> bool:
     return all(
         (c["expected"] is None or c["expected"] == c["outcome"])
         and c["bytes"]["altered"] == c["bytes"]["repeated"] == 0
-        and not (c["outcome"] == "SURVIVED" and c["bytes"]["missing"] and not _may_lose(c))
+        and not (
+            c["outcome"] in ("SURVIVED", "CLOSED") and c["bytes"]["missing"] and not _may_lose(c)
+        )
         and _member_as_expected(c)
         and not (c["program"] or {}).get("wrong_at")
         for c in connections
@@ -231,7 +245,7 @@ def _member_as_expected(connection: Result) -> bool:
     return members["expected"] in (None, members["new"])
 
 
-def _program(name: str, facts: Facts) -> Result | None:
+def _program(name: str, facts: Facts, moment: float | None) -> Result | None:
     """What the session's own program saw: bytes checked, and how it ended."""
     lines = [r for r in facts.records if r.get("session") == name]
     if not lines:
@@ -244,6 +258,8 @@ def _program(name: str, facts: Facts) -> Result | None:
         "echoed_right": progress[-1]["received"] if progress else 0,
         "wrong_at": wrong[0]["offset"] if wrong else None,
         "ended": ended[0]["reason"] if ended else None,
+        "ended_after_failover_s": round(_time(ended[0]) - moment, 3) if ended and moment else None,
+        "reports": [r["text"] for r in lines if r["what"] in ("checked", "rolled-back")],
     }
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.markup import escape
 
+from emulator.lab.fleetstory import examples, of_fleet, summary
+
 _STYLE = {
     "SURVIVED": "bold green",
     "CLOSED": "green",
@@ -42,8 +44,13 @@ def story(result: dict[str, Any], folder: str) -> str:
         ]
     lines += _failover(result["failover"])
     start = (result["failover"] or {}).get("triggered")
-    for connection in result["connections"]:
+    fleet = [c for c in result["connections"] if of_fleet(c)]
+    for connection in (c for c in result["connections"] if c not in fleet):
         lines += ["", *_connection(connection, start)]
+    if fleet:
+        lines += ["", *summary(fleet)]
+        for connection in examples(fleet):
+            lines += ["", "One of them in full:", *_connection(connection, start)]
     lines += ["", f"Capture of every node, merged:  {escape(folder)}/run.pcapng"]
     lines += [f"The same as data:               {escape(folder)}/result.json"]
     return "\n".join(lines)
@@ -100,8 +107,18 @@ def _connection(connection: dict[str, Any], start: float | None) -> list[str]:
         f"{count['missing']} missing, {count['repeated']} repeated, {count['altered']} altered"
     )
     program = connection["program"] or {}
+    if requests := connection.get("requests"):
+        slowest = requests["slowest_s"]
+        lines.append(
+            f"  requests: {requests['total']}, {requests['answered']} answered, "
+            f"{requests['failed']} failed, {requests['open']} open at the end"
+            + (f"; the slowest answer took {slowest:.3f} s" if slowest is not None else "")
+        )
+    lines += [f"  checked: {escape(text)}" for text in program.get("reports", ())]
     if program.get("ended"):
-        lines.append(f"  the program said: {escape(program['ended'])}")
+        after = program.get("ended_after_failover_s")
+        when = f", {after:.1f} s after the failover" if after is not None else ""
+        lines.append(f"  the program said{when}: {escape(program['ended'])}")
     for evidence in cause["evidence"]:
         when = f"{evidence['time'] - start:+.3f} s  " if start else ""
         lines.append(f"  frame {evidence['frame']:<6} {when}{escape(evidence['text'])}")

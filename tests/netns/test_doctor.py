@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from emulator import cli
+from emulator.commands.terminal import CANNOT
 from netns import doctor
 
 
@@ -40,3 +41,21 @@ def test_this_host_is_fit_and_the_probe_leaves_nothing() -> None:
     before = set(labs())
     assert doctor.missing(doctor.examine()) == []
     assert {lab for lab in set(labs()) - before if lab.startswith("probe")} == set()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "lacks"),
+    [("workloads", "psql"), ("ftp-active", "vsftpd"), ("endpoint-gives-up", "tcp_rto_min_us")],
+)
+def test_what_only_some_scenarios_need_stops_only_these(
+    scenario: str, lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = doctor.Check(lacks, False, "not found", "the Debian package of it", needed=False)
+    monkeypatch.setattr(doctor, "examine", lambda: [absent])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    done = CliRunner().invoke(cli.cli, ["run", scenario])
+    assert done.exit_code == CANNOT
+    assert done.stderr == (
+        f"mirrorlab: this host lacks {lacks}: not found (needs: the Debian package of it)\n"
+    )
+    assert doctor.missing([absent]) == []

@@ -30,5 +30,7 @@ CAUSES: dict[str, str] = {
     "load-balancer-pinned": "the load balancer went on sending the connection to a device whose "
     "health probes failed",
     "load-balancer-reset": "the load balancer itself reset the connection",
+    "endpoint-gave-up": "an end's kernel stopped retransmitting: it waits no longer than that",
+    "application-timer": "an end's program closed or aborted the connection for want of an answer",
     "unknown": "no rule fits what was seen; a bug to file, with the capture",
 }

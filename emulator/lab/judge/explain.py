@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from emulator.lab.judge import fabricrules, mirrorrules
 from emulator.lab.judge.causes import CAUSES
+from emulator.lab.judge.endrules import GaveUp
 from emulator.lab.judge.fabricrules import Finding
 from emulator.lab.judge.facts import Connection, Direction, Ending, Facts, Fate
 from emulator.lab.judge.proxied import passed_on, stuck
@@ -88,6 +89,15 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
             ]
             return _cause(_where_lost(connection, facts, direction, ending), evidence)
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
+
+
+def explain_given_up(connection: Connection, facts: Facts, given: GaveUp) -> Cause:
+    """An end's impatience, unless its segments were lost for good."""
+    if given.for_good or mirrorrules.lagging(connection, facts) is not None:
+        lost = explain_loss(connection, facts)
+        if lost.id != "unknown":
+            return replace(lost, text=f"{lost.text} {given.finding.text}")
+    return _cause(given.finding, [])
 
 
 def _by_another_device(connection: Connection, origin: Sighting) -> bool:

@@ -1,9 +1,9 @@
 """From facts to a verdict: outcome, blackout, bytes, cause. Pure.
 
 Outcomes
+  TIMED_OUT  an end gave up: its kernel, or its program for want of an answer (`endrules`)
   RESET      an end's own socket received a reset
   CLOSED     both ends sent FIN, and both arrived
-  TIMED_OUT  an end's program reports that its kernel gave up
   STALLED    open, and bytes or a FIN sent more than STALLED_S before the end are undelivered
   SURVIVED   none of these
 
@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from emulator.lab.judge import datagrams, shortlived, splitbrain
+from emulator.lab.judge.endrules import gave_up
 from emulator.lab.judge.explain import (
     Cause,
     Evidence,
+    explain_given_up,
     explain_loss,
     explain_reset,
     explain_survival,
@@ -30,7 +32,6 @@ from emulator.lab.judge.streams import ByteCount, Stream, compare
 from emulator.lab.judge.tracing import TAIL_NS, Sighting
 
 STALLED_S = 3.0
-_GAVE_UP = ("timed out", "Timeout", "ETIMEDOUT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,14 @@ def _evidence(shown: Sequence[tuple[Sighting, str]]) -> tuple[Evidence, ...]:
 
 def judge_connection(connection: Connection, facts: Facts) -> Verdict:
     """The verdict on one TCP connection."""
-    outcome = _outcome(connection, facts)
+    given = gave_up(connection, facts)
+    outcome = "TIMED_OUT" if given is not None else _outcome(connection, facts)
     match outcome:
         case "RESET":
             cause = splitbrain.blame(explain_reset(connection, facts), connection, facts)
-        case "STALLED" | "TIMED_OUT":
+        case "TIMED_OUT" if given is not None:
+            cause = explain_given_up(connection, facts, given)
+        case "STALLED":
             cause = splitbrain.blame(explain_loss(connection, facts), connection, facts)
         case "CLOSED":
             cause = Cause(
@@ -123,21 +127,11 @@ def _outcome(connection: Connection, facts: Facts) -> str:
         return "RESET"
     if len(connection.fins) == 2:
         return "CLOSED"
-    if _gave_up(connection, facts):
-        return "TIMED_OUT"
     if any(_stalled(connection.stream(d), facts.end_ns) for d in Direction):
         return "STALLED"
     if any(_close_stalled(connection, d, facts.end_ns) for d in Direction):
         return "STALLED"
     return "SURVIVED"
-
-
-def _gave_up(connection: Connection, facts: Facts) -> bool:
-    return any(
-        record.get("session") == connection.name
-        and any(word in str(record.get("reason", "")) for word in _GAVE_UP)
-        for record in facts.records_of("ended")
-    )
 
 
 def _stalled(stream: Stream, end_ns: int) -> bool:

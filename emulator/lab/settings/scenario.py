@@ -15,12 +15,17 @@ from pydantic import Field, model_validator
 from emulator.lab.settings import servers
 from emulator.lab.settings.cloud import Cloud
 from emulator.lab.settings.devices import Devices, OnPrem, VirtualServer
+from emulator.lab.settings.endpoints import TIMED, Endpoints
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.model import Model, Seconds
 from emulator.lab.settings.private_addresses import place
+from emulator.lab.workload.applications import connections, expectations
 from netns.onprem import addresses_in_use, segment_of
 
-Session = Literal["ssh", "telnet", "echo", "bulk", "idle", "feed", "pausing", "udp", "reconnect"]
+Session = Literal[
+    "ssh", "telnet", "echo", "bulk", "idle", "feed", "pausing", "udp", "reconnect",
+    "ssh-keepalive", "ssh-bulk", "http", "ftp", "ftp-active", "postgresql", "fleet",
+]  # fmt: skip
 
 
 class How(StrEnum):
@@ -66,13 +71,16 @@ class Scenario(Model):
     devices: Devices = Devices()
     cloud: Cloud = Cloud()
     onprem: OnPrem = OnPrem()
+    endpoints: Endpoints = Endpoints()
     mirror_channel: MirrorChannel | None = Field(None, description="a fault of the channel")
     failover: Failover | None = Field(Failover(), description="null: none takes place")
     observe_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         4.0, description="seconds of traffic to see after it, or instead of it"
     )
-    expect: dict[Session, Literal["SURVIVED", "RESET", "STALLED", "TIMED_OUT", "CLOSED"]] = Field(
-        default_factory=dict, description="outcomes that make the exit status 0"
+    expect: dict[str, Literal["SURVIVED", "RESET", "STALLED", "TIMED_OUT", "CLOSED"]] = Field(
+        default_factory=dict,
+        description="outcomes that make the exit status 0, by session; of the data connection of "
+        "ftp as ftp-data, of the fleet by kind (ehr-idle) or one (ehr-01)",
     )
     expect_member: Literal["same", "other"] | None = Field(
         None, description="where a reconnecting client's new connections go after the failover"
@@ -92,12 +100,17 @@ class Scenario(Model):
         self._placed() if self.world == "cloud" else self._on_segments()
         if len(set(self.sessions)) != len(self.sessions):
             raise ValueError("sessions names one twice")
-        if stray := set(self.expect) - set(self.sessions):
+        known = {k for s in self.sessions for c in connections(s) for k in expectations(c)}
+        if stray := set(self.expect) - known:
             raise ValueError(f"expect names {', '.join(sorted(stray))}, not among the sessions")
         if not self.sessions:
             raise ValueError("sessions is empty: nothing to observe")
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
+        if self.endpoints.application_timer is not None and not set(TIMED) & set(self.sessions):
+            raise ValueError(
+                f"endpoints.application_timer: none of the sessions has it ({', '.join(TIMED)})"
+            )
         self._check_channel()
         return self
 

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 
 from emulator.lab.workload.applications import DATAGRAM_PORTS
-from emulator.lab.workload.programs import PROGRAMS
+from emulator.lab.workload.programs import DATAGRAM_BYTES
 from emulator.lab.workload.session import line
 
 PACE_S = 0.1
 LOST_S = 1.0
-SIZE = PROGRAMS["udp"].unit_bytes
+SIZE = DATAGRAM_BYTES
 
 
 class Exchange:
@@ -92,7 +92,7 @@ class Exchange:
 
 def main() -> int:
     """Never returns but for bad usage."""
-    if len(sys.argv) != 5:
+    if len(sys.argv) < 5:
         print(__doc__, file=sys.stderr)
         return 2
     Exchange(sys.argv[2], Path(sys.argv[3])).run()

@@ -4,6 +4,7 @@ feed     speaks first, and alone: every connection gets numbered lines at a stea
          the results of an instrument; the client says nothing, so after a failover only the
          server's segments can tell the network that the connection exists
 pausing  echo, on a port by which the pausing session is known
+http     short answers (lab.workload.http)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 
+from emulator.lab.workload import http
 from emulator.lab.workload.applications import PORTS
 from emulator.lab.workload.session import LINE_BYTES, PACE_S, line
 
@@ -55,7 +57,9 @@ def main() -> int:
     with (
         Server((sys.argv[1], PORTS["pausing"]), Echo) as echo,
         Server((sys.argv[1], PORTS["feed"]), Feed) as feed,
+        http.serve(sys.argv[1]) as web,
     ):
+        threading.Thread(target=web.serve_forever, daemon=True).start()
         threading.Thread(target=echo.serve_forever, daemon=True).start()
         feed.serve_forever()
     return 0

@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 from emulator.lab.workload.applications import PORTS
-from emulator.lab.workload.programs import PROGRAMS, SECOND_CLIENT_NAME
+from emulator.lab.workload.programs import GREETING_BYTES, SECOND_CLIENT_NAME
 
 PACE_S = 0.2
 PATIENCE_S = 1.5
-SIZE = PROGRAMS["reconnect"].unit_bytes
+SIZE = GREETING_BYTES
 
 
 class Refused(Exception):
@@ -90,7 +90,7 @@ def _converse(connection: socket.socket, question: bytes) -> str:
 
 def main() -> int:
     """Never returns but for bad usage."""
-    if len(sys.argv) != 5:
+    if len(sys.argv) < 5:
         print(__doc__, file=sys.stderr)
         return 2
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,8 +1,8 @@
 """Real servers in the backends, and what their programs find in /etc.
 
 OpenSSH's sshd, inetutils' telnetd behind inetd, inetd's own echo, `cat` on two ports more,
-and two of ours. Names resolve from a hosts file only: a resolver that asked a name server
-would hang in a sealed world.
+and some of ours; vsftpd, PostgreSQL and the fleet's where a session needs them. Names resolve
+from a hosts file only: a resolver that asked a name server would hang in a sealed world.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from emulator.lab.control_plane import aws_files
 from emulator.lab.deployment import BACKENDS, entry_address
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.workload import ftp, postgresql
 from emulator.lab.workload.applications import PORTS
 from emulator.lab.workload.programs import SECOND_CLIENT_NAME
 from netns.execute import spawn
@@ -56,6 +57,19 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     (etc / "ssh" / "ssh_config").write_text(
         f"Host *\n  User root\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n"
         "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
+        + _ssh_hosts(scenario)
+    )
+
+
+def _ssh_hosts(scenario: Scenario) -> str:
+    """`ssh keepalive` and `ssh bulk`: the virtual server at ports of their own, by which captures
+    know them."""
+    alive = scenario.endpoints.ssh_keepalive
+    host = f"  HostName {entry_address(scenario)}\n  Port "
+    return (
+        f"Host keepalive\n{host}{PORTS['ssh-keepalive']}\n"
+        f"  ServerAliveInterval {alive.interval_s}\n  ServerAliveCountMax {alive.count}\n"
+        f"Host bulk\n{host}{PORTS['ssh-bulk']}\n"
     )
 
 
@@ -86,15 +100,16 @@ def aws_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, s
     }
 
 
-def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
-    """Start every backend's servers."""
+def start_services(world: World, folder: Path, scenario: Scenario) -> list[subprocess.Popen[bytes]]:
+    """Start every backend's servers, and on the pool's first member those of the sessions."""
     started = []
     Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation insists on it
     for node in BACKENDS:
         address = str(world.interface(node, "eth0").address)
         sshd = folder / f"{node}-sshd.conf"
         sshd.write_text(
-            f"ListenAddress {address}:22\nHostKey {folder}/host_key\n"
+            f"ListenAddress {address}:22\nListenAddress {address}:{PORTS['ssh-keepalive']}\n"
+            f"ListenAddress {address}:{PORTS['ssh-bulk']}\nHostKey {folder}/host_key\n"
             f"AuthorizedKeysFile {folder}/key.pub\nPidFile none\nUsePAM no\nStrictModes no\n"
             "UseDNS no\nPermitRootLogin yes\nPasswordAuthentication no\nPrintMotd no\n"
         )
@@ -106,17 +121,35 @@ def start_services(world: World, folder: Path) -> list[subprocess.Popen[bytes]]:
             f"{address}:{PORTS['idle']} stream tcp nowait root {CAT} cat\n"
         )
         pid = folder / f"{node}-inetd.pid"
-        commands = {
-            "sshd": [SSHD, "-D", "-e", "-f", str(sshd)],
-            "inetd": [INETD, "-d", f"-p{pid}", str(inetd)],
+        commands: dict[str, list[str | Path]] = {
+            "sshd": [SSHD, "-D", "-e", "-f", sshd],
+            "inetd": [INETD, "-d", f"-p{pid}", inetd],
             "ownservers": [sys.executable, "-m", "emulator.lab.workload.ownservers", address],
             "shortservers": [*_SHORT_SERVERS, node, address],
         }
+        if node == scenario.virtual_server.pool[0]:
+            commands |= _special(node, address, folder, scenario)
         for name, argv in commands.items():
             with (folder / f"{node}-{name}.log").open("ab") as log:
                 process = spawn(world.namespace(node), argv, log=log, etc=folder / "etc")
             started.append(process)
     return started
+
+
+def _special(
+    node: str, address: str, folder: Path, scenario: Scenario
+) -> dict[str, list[str | Path]]:
+    """The servers that only some sessions need."""
+    found: dict[str, list[str | Path]] = {}
+    for session in scenario.sessions:
+        if session == "fleet":
+            module = "emulator.lab.workload.fleet"
+            found[session] = [sys.executable, "-m", module, "server", address]
+        elif session in ("ftp", "ftp-active"):
+            found[session] = ftp.server(session, node, address, folder, entry_address(scenario))
+        elif session == "postgresql":
+            found[session] = postgresql.server(node, address, folder)
+    return found
 
 
 def listening(ports: set[int]) -> bool:

@@ -8,25 +8,43 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.lab.deployment import entry_address
 from emulator.lab.instance import Lab
-from emulator.lab.workload.programs import PROGRAMS
+from emulator.lab.workload import ftp, http, postgresql
+from emulator.lab.workload.applications import application, members
+from emulator.lab.workload.programs import DATAGRAM_BYTES, GREETING_BYTES
 from emulator.lab.workload.session import LINE_BYTES, wake_file
 from netns.execute import spawn
+
+_MODULES: dict[str, tuple[str, ...]] = {  # sessions with a program of their own
+    "fleet": ("fleet", "client"), "http": ("http", "client"),
+    "ftp": ("ftp", "ftp"), "ftp-active": ("ftp", "ftp-active"),
+    "postgresql": ("postgresql", "postgresql"), "udp": ("datagrams", "udp"),
+    "reconnect": ("reconnect", "reconnect"),
+}  # fmt: skip
+_UNITS = {  # bytes of one exchange, where it is no line
+    "http": http.LINES * http.SIZE, "ftp": ftp.SIZE, "ftp-active": 1,
+    "postgresql": postgresql.ROW_BYTES, "udp": DATAGRAM_BYTES, "reconnect": GREETING_BYTES,
+}  # fmt: skip
+_CHECKED = ("ftp", "postgresql")  # settled once the whole has been compared
+_BY_ITSELF = ("the program ended it (close)", "not responding")  # ours, ssh's keep-alive
+_PATIENT_S = 15.0  # no kernel gives up sooner
+Entries = list[dict[str, object]]
 
 
 @dataclass(slots=True)
 class _Log:
-    """What has been read of one session's log."""
+    """What has been read of one session's log, by conversation."""
 
     path: Path
     offset: int = 0
-    entries: list[dict[str, object]] = field(default_factory=list)
+    entries: dict[str, Entries] = field(default_factory=dict)
 
-    def read(self) -> list[dict[str, object]]:
+    def read(self, member: str) -> Entries:
         if self.path.exists():
             with self.path.open() as file:
                 file.seek(self.offset)
@@ -34,8 +52,9 @@ class _Log:
                     if not line.endswith("\n"):
                         break  # still being written
                     self.offset += len(line.encode())
-                    self.entries.append(json.loads(line))
-        return self.entries
+                    entry = json.loads(line)
+                    self.entries.setdefault(entry["session"], []).append(entry)
+        return self.entries.get(member, [])
 
 
 class Sessions:
@@ -47,6 +66,7 @@ class Sessions:
         self._logs = {
             name: _Log(folder / f"session-{name}.jsonl") for name in lab.scenario.sessions
         }
+        self._members = {m: self._logs[s] for s in self._logs for m in members(s)}
         self._settled: dict[str, str] = {}
 
     def start(self) -> None:
@@ -55,18 +75,21 @@ class Sessions:
         address = str(entry_address(lab.scenario))
         etc = lab.folder / "etc"
         for name, log in self._logs.items():
-            own = PROGRAMS.get(name)
-            module = own.module if own else "emulator.lab.workload.session"
-            argv: list[str | Path] = [sys.executable, "-m", module]
-            argv += [name, address, log.path, etc]
+            module, *kind = _MODULES.get(name, ("session", name))
+            argv: list[str | Path] = [sys.executable, "-m", f"emulator.lab.workload.{module}"]
+            argv += [*kind, address, log.path, etc, self._options()]
             with (lab.folder / f"session-{name}.log").open("wb") as output:
                 namespace = lab.world.namespace("client")
                 self._processes.append(spawn(namespace, argv, log=output, etc=etc))
 
+    def _options(self) -> str:
+        timer = self._lab.scenario.endpoints.application_timer
+        return json.dumps({"application_timer": timer.model_dump() if timer else None})
+
     def conversing(self, lines: int) -> bool:
         """Whether every session has had that many lines echoed."""
         return all(
-            _received(log.read()) >= lines * _unit_bytes(name) for name, log in self._logs.items()
+            _received(log.read(name)) >= lines * _unit(name) for name, log in self._members.items()
         )
 
     def failed_to_open(self) -> list[str]:
@@ -80,22 +103,22 @@ class Sessions:
     def ended(self) -> list[str]:
         """Sessions whose program has come to an end, with its reason."""
         found = []
-        for name, log in self._logs.items():
-            for entry in log.read():
+        for name, log in self._members.items():
+            for entry in log.read(name):
                 if entry["what"] == "ended":
                     found.append(f"{name}: {entry['reason']}")
         return found
 
     def wrong_octets(self) -> int:
         """Bytes that came back and were not the ones due: altered, repeated or out of place."""
-        found = [e for log in self._logs.values() for e in log.read() if e["what"] == "wrong"]
+        found = [e for n, log in self._members.items() for e in log.read(n) if e["what"] == "wrong"]
         return sum(int(str(e["octets"])) for e in found)
 
     def progressed(self, since: float) -> bool:
         """Whether every session has had bytes come back after `since`, wall-clock seconds."""
         return all(
-            any(e["what"] == "progress" and float(str(e["time"])) > since for e in log.read())
-            for log in self._logs.values()
+            any(e["what"] == "progress" and float(str(e["time"])) > since for e in log.read(name))
+            for name, log in self._members.items()
         )
 
     def settled(self, routes_effective: float | None, lived_s: float) -> list[str]:
@@ -106,20 +129,24 @@ class Sessions:
         `lived_s` later. None: not yet, then only ends count.
         """
         news = []
-        for name, log in self._logs.items():
-            if routes_effective is not None:
+        if routes_effective is not None:
+            for log in self._logs.values():
                 wake_file(log.path).touch()
+        for name, log in self._members.items():
             if name in self._settled:
                 continue
-            text = _settled(log.read(), routes_effective, lived_s)
-            if text:
+            entries = log.read(name)
+            text = _settled(entries, routes_effective, lived_s)
+            if text and name in _CHECKED and not text.startswith("ended"):
+                text = text if any(e["what"] == "checked" for e in entries) else ""
+            if text and not _in_the_dark(entries, routes_effective, time.time()):
                 self._settled[name] = text
                 news.append(f"{name} {text}")
         return news
 
     @property
     def all_settled(self) -> bool:
-        return len(self._settled) == len(self._logs)
+        return len(self._settled) == len(self._members)
 
     def stop(self) -> None:
         """Kill what is left; the PID namespace takes the children along."""
@@ -133,9 +160,30 @@ class Sessions:
             wake_file(log.path).unlink(missing_ok=True)
 
 
-def _unit_bytes(name: str) -> int:
-    """What one exchange of the session adds to its count."""
-    return PROGRAMS[name].unit_bytes if name in PROGRAMS else LINE_BYTES[name]
+def _unit(member: str) -> int:
+    return _UNITS.get(member) or LINE_BYTES[application(member)]
+
+
+def _in_the_dark(entries: Entries, routes_effective: float | None, now: float) -> bool:
+    """Whether the program has ended and the captures cannot show it yet.
+
+    A kernel that gives up says nothing to anybody: what shows it is that the next
+    retransmission does not come. A program that closes is seen to have when its kernel's
+    next retransmission gets through, at the latest when the outage is over as long again.
+    """
+    for entry in entries:
+        if entry["what"] != "ended":
+            continue
+        ended, reason = float(str(entry["time"])), str(entry["reason"])
+        alive = max(
+            (float(str(e["time"])) for e in entries if e["what"] == "progress"), default=ended
+        )
+        if any(word in reason for word in _BY_ITSELF):
+            if routes_effective is None:
+                return True
+            return now < 2 * routes_effective - alive + 1.5
+        return ended - alive > _PATIENT_S and now < ended + 1.0 + 0.25 * (ended - alive)
+    return False
 
 
 def _received(entries: list[dict[str, object]]) -> int:
