@@ -17,6 +17,7 @@ COMMANDS = {
     "scenarios": "experiments",
     "why": "studies",
     "matrix": "studies",
+    "claims": "claims",
     "confusion": "studies",
     "up": "hands",
     "shell": "hands",

@@ -89,6 +89,22 @@ PLANTS: tuple[Plant, ...] = (
         },
         dies=("pausing",),
     ),
+    Plant("impatient-ends", "endpoint-gave-up", "endpoint-gives-up"),
+    Plant(
+        "impatient-program", "application-timer", "application-timer", dies=("echo", "bulk"),
+    ),
+    Plant("heartbeats-lost", "split-brain", "split-brain"),
+    Plant("no-persistence", "persistence-lost", "persistence-not-mirrored"),
+    Plant(
+        "closed-to-clients", "security-group-denied", _POOL,
+        {
+            "virtual_server": {"mirroring": False}, "sessions": ["http"],
+            "cloud": {"security_groups": {"outer": {
+                "interfaces": ["bigip-b:ext"],
+                "ingress": [{"protocol": "tcp", "cidr": "192.0.2.0/24"}],
+            }}},
+        },
+    ),
     Plant("old-active-rejects", "old-active-answered", _POOL, _BRIEF, "old-active-rejects"),
 )  # fmt: skip
 
@@ -104,4 +120,9 @@ HEALTHY: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("article-loose-initiation", {}),
     ("flapping", {}),
     ("onprem", {}),
+    ("wildcard", {}),
+    ("workloads", {}),
+    ("udp", {}),
+    ("cgnat-deterministic", {}),
+    ("persistence-mirrored", {}),
 )

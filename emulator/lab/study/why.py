@@ -15,10 +15,10 @@ from typing import Any
 
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.study.batch import Batch, Done, Job
+from emulator.lab.study.claims import lives
 from emulator.lab.study.factors import Factor, NotPossible, applicable, changed, compatible
 
 SCHEMA = "mirrorlab/why/1"
-ALIVE = frozenset({"SURVIVED", "CLOSED"})
 
 Progress = Callable[[str, Done, int, int], None]
 
@@ -47,11 +47,7 @@ class Answer:
 def all_live(result: dict[str, Any]) -> bool:
     """Whether every session survived, every byte right."""
     connections = result["connections"]
-    return bool(connections) and all(
-        c["outcome"] in ALIVE
-        and not any(c["bytes"][kind] for kind in ("missing", "repeated", "altered"))
-        for c in connections
-    )
+    return bool(connections) and all(map(lives, connections))
 
 
 def ask(scenario: Scenario, batch: Batch, progress: Progress = lambda *_: None) -> Answer:
