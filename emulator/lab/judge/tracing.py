@@ -134,6 +134,8 @@ class RoleReport:
     time_ns: int
     device: str
     active: bool
+    frame: int = 0  # its number in the merged capture
+    resigned: bool = False
 
 
 @dataclass(slots=True)
@@ -169,16 +171,17 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
         if until_ns is not None and frame.time_ns > until_ns:
             continue
         found.end_ns = max(found.end_ns, frame.time_ns)
-        point = found.points.get(frame.interface.name)
+        name = point_name(frame.interface)
+        point = found.points.get(name)
         if point is None:
-            point = found.points[frame.interface.name] = _point(frame.interface)
+            point = found.points[name] = _point(frame.interface)
         if frame.data[12:14] == _ETHERTYPE_ARP:
             found.announcements += _announced(number, frame, point)
         if frame.data[12:14] != _ETHERTYPE_IPV4 or point.flooded(frame.data):
             continue
         outgoing = point.outgoing(frame.data)
         if frame.data[23:24] == _PROTO_UDP and outgoing:
-            found.roles += _role(frame)
+            found.roles += _role(number, frame)
         if frame.data[23:24] != _PROTO_TCP:
             continue
         try:
@@ -200,7 +203,13 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
     return found
 
 
-def _role(frame: pcapng.Frame) -> list[RoleReport]:
+def point_name(interface: pcapng.Interface) -> str:
+    """A capture point as the lab calls it, "bigip-a:ext": in files it is "bigip-a ext"; files
+    of before said it as the lab does."""
+    return interface.name.replace(" ", ":", 1)
+
+
+def _role(number: int, frame: pcapng.Frame) -> list[RoleReport]:
     """The heartbeat in an outgoing UDP frame, if it is one."""
     start = 14 + (frame.data[14] & 15) * 4
     if frame.data[start + 2 : start + 4] != _HEARTBEAT_PORT:
@@ -209,9 +218,10 @@ def _role(frame: pcapng.Frame) -> list[RoleReport]:
         heartbeat = Heartbeat.parse(frame.data[start + 8 :])
     except HeartbeatError:
         return []
-    if frame.interface.name.partition(":")[0] != heartbeat.device:
+    if point_name(frame.interface).partition(":")[0] != heartbeat.device:
         return []  # the fabric's sighting of the same datagram
-    return [RoleReport(frame.time_ns, heartbeat.device, heartbeat.active)]
+    said = heartbeat.device, heartbeat.active
+    return [RoleReport(frame.time_ns, *said, number, heartbeat.resigned)]
 
 
 def _announced(number: int, frame: pcapng.Frame, point: CapturePoint) -> list[Announcement]:
@@ -242,7 +252,7 @@ def _identity(segment: Segment) -> tuple[object, ...]:
 def _point(interface: pcapng.Interface) -> CapturePoint:
     notes = dict(word.split("=", 1) for word in interface.description.split() if "=" in word)
     return CapturePoint(
-        interface.name, _macs(notes.get("mac", "")), notes.get("address", ""),
+        point_name(interface), _macs(notes.get("mac", "")), notes.get("address", ""),
         notes.get("peer", ""), _macs(notes.get("from", "")), notes.get("segment", ""),
     )  # fmt: skip
 
