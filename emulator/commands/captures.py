@@ -55,9 +55,12 @@ def capture(where: tuple[str, ...], target: str | None, expression: str | None, 
 
     def follow(out: int) -> None:
         names = ", ".join(f"{p.node}:{p.interface}" for p in points)
-        click.echo(f"capturing at {names}; Ctrl-C ends it", err=True)
+
+        def ready() -> None:
+            click.echo(f"capturing at {names}; Ctrl-C ends it", err=True)
+
         with _until_interrupted() as stop:
-            ended = livecapture.stream(lab, points, out, program=program, stop=stop)
+            ended = livecapture.stream(lab, points, out, program=program, ready=ready, stop=stop)
         lost = f", {ended.lost} more were lost" if ended.lost else ""
         why = _ENDED[ended.why].format(name=name)
         click.echo(f"{why}: {ended.frames} frames captured{lost}", err=True)

@@ -11,9 +11,10 @@ import os
 import re
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 
 from emulator import __version__
@@ -22,7 +23,7 @@ from emulator.lab.annotate import names_in
 from emulator.lab.capture import Point, points_of
 from emulator.lab.instance import Lab
 from emulator.wire import pcapng
-from netns.execute import RUN_NETNS, NamespaceError, call_in
+from netns.execute import RUN_NETNS, call_in
 from netns.topology import ROUTER, World
 
 _HOLD_NS = 20_000_000
@@ -74,22 +75,26 @@ def stream(
     out: int,
     *,
     program: bytes | None = None,
+    ready: Callable[[], None] = lambda: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Ended:
-    """Write frames to `out` until `stop` says so, the reader goes or the lab does; raises
-    OSError when `out` cannot be written to, NamespaceError when the lab is not there."""
+    """Write frames to `out` until `stop` says so, the reader goes or the lab does.
+
+    `ready` is called once nothing that passes is missed any more. Raises OSError when `out`
+    cannot be written to, NamespaceError when the lab is not there.
+    """
     with ExitStack() as stack:
-        there = {lab.world.namespace(p.node) for p in points}
-        since = {namespace: _identity(namespace) for namespace in there}
+        since = {n: _identity(n) for n in (lab.world.namespace(p.node) for p in points)}
         sniffers = []
         for point in points:
-            namespace = lab.world.namespace(point.node)
-            made = call_in(namespace, lambda i=point.interface: Sniffer(i, program))  # type: ignore[misc]
+            made = call_in(
+                lab.world.namespace(point.node), partial(Sniffer, point.interface, program)
+            )
             stack.callback(made.close)
             sniffers.append(made)
-        return _Stream(sniffers, out, lambda: all(_identity(n) == i for n, i in since.items())).run(
-            _head(lab, points), stop
-        )
+        ready()
+        alive = partial(_are_there, since)
+        return _Stream(sniffers, out, alive).run(_head(lab, points), stop)
 
 
 def _head(lab: Lab, points: Sequence[Point]) -> bytes:
@@ -167,6 +172,10 @@ class _Stream:
             view = view[os.write(self._out, view) :]
 
 
+def _are_there(since: Mapping[str, int]) -> bool:
+    return all(_identity(namespace) == inode for namespace, inode in since.items())
+
+
 def _identity(namespace: str) -> int:
     """What tells this namespace from a later one of the same name; 0 when there is none. Ours
     is not used again: the sockets keep it alive."""
@@ -174,6 +183,3 @@ def _identity(namespace: str) -> int:
         return (RUN_NETNS / namespace).stat().st_ino
     except OSError:
         return 0
-
-
-__all__ = ["Ended", "NamespaceError", "UnknownPoint", "choose", "filter_program", "stream"]

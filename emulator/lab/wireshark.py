@@ -21,8 +21,11 @@ class WiresharkError(RuntimeError):
 
 def folder() -> Path:
     """A Wireshark configuration folder (WIRESHARK_CONFIG_DIR) with profile and dissector: of the
-    clone, or inside an installed package. Raises WiresharkError."""
-    for place in (_PACKAGE.parent / "captures" / "wireshark", _PACKAGE / "wireshark"):
+    clone, or beside an installed package. Raises WiresharkError."""
+    for place in (
+        _PACKAGE.parent / "captures" / "wireshark",
+        _PACKAGE.parent / "mirrorlab_wireshark",
+    ):
         if (place / "profiles" / PROFILE / "preferences").is_file():
             return place
     raise WiresharkError("the Wireshark profile is not installed with this package")
