@@ -1,8 +1,8 @@
 """Writing what is known afterwards into a capture file: comments and names.
 
 Frame numbers, times and bytes stay as they are. The file is read by its block headers and
-copied in long stretches, so it takes little memory (docs/fidelity.md says how long); the new
-file takes the old one's place when it is whole.
+copied in long stretches, so it takes little time and memory; the new file takes the old one's
+place when it is whole.
 """
 
 from __future__ import annotations
