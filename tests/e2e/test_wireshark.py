@@ -27,7 +27,7 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("finished", ["article", "mirror-lag", "onprem"], indirect=True)
+@pytest.mark.parametrize("finished", ["article", "mirror-channel-cut", "onprem"], indirect=True)
 def test_a_run_opened_with_the_profile(finished: Finished) -> None:
     """fastL4 and standard: checksums right, no segment above the MTU, nothing malformed, every
     message dissected, and comments on the frames the verdict names."""
