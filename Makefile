@@ -17,7 +17,7 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick lint down doctor clean
+.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick wireshark lint down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 
 bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s (root, 5 minutes)
 	@$(PY) bench/kick.py
+
+wireshark: setup ## install the Wireshark profile and dissector for yourself (without sudo)
+	@$(LAB) wireshark
 
 lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .

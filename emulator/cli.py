@@ -25,6 +25,8 @@ COMMANDS = {
     "failover": "hands",
     "status": "hands",
     "tmsh": "hands",
+    "capture": "captures",
+    "wireshark": "captures",
     "down": "hands",
     "schema": "experiments",
     "doctor": "experiments",

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from emulator import __version__
+from emulator.lab.annotate import annotate, names_in
 from emulator.lab.capture import merge
 from emulator.lab.deployment import world
 from emulator.lab.judge import datagrams
+from emulator.lab.judge.comments import comments, summary
 from emulator.lab.judge.explain import CAPTURE
 from emulator.lab.judge.facts import Facts, Record, gather
 from emulator.lab.judge.tracing import trace
@@ -33,7 +36,15 @@ def analyse(
     merge(files, folder / CAPTURE, comment=f"mirrorlab run of scenario {scenario.name}")
     facts = facts_of(folder / CAPTURE, read_journals(folder))
     reasons = (*disturbance.reasons, *_faults(facts, scenario))
-    found = result(scenario, facts, judge(facts), replace(disturbance, reasons=reasons), mirror)
+    verdicts = judge(facts)
+    found = result(scenario, facts, verdicts, replace(disturbance, reasons=reasons), mirror)
+    title = f"scenario {scenario.name}: {scenario.title}"
+    annotate(
+        folder / CAPTURE,
+        comments(facts, verdicts),
+        section=summary(title, verdicts, __version__, "; ".join(reasons) or None),
+        names=names_in(world(scenario, "x"), scenario),
+    )
     return _write(folder, found)
 
 

@@ -1,10 +1,10 @@
 """Captures: dumpcap at every node, then one pcapng with every capture point in time order.
 
-A capture point is a node's interface, named "bigip-a:ext". Its description carries what
-analysis needs to read the file alone, as "key=value" words: `mac` (a frame from one of these
-is outgoing; on a port of a switch instead `from`: a frame from one of these is not), `address`
-(of the node's interface), `peer` (the capture point at the other end of the link), and
-`segment` where frames for others may be flooded to it.
+A capture point is a node's interface, named "bigip-a ext" in files. Its description says where
+that is, zone and subnet, and carries what analysis needs to read the file alone, as "key=value"
+words: `mac` (a frame from one of these is outgoing; on a port of a switch instead `from`: a
+frame from one of these is not), `address` (of the node's interface), `peer` (the capture point
+at the other end of the link), and `segment` where frames for others may be flooded to it.
 
 dumpcap says "File:" on stderr once it really captures, and loses its tail when stopped
 less than about 0.3 s after the last packet.
@@ -19,6 +19,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.lab.wait import LabFault, wait_until
@@ -49,8 +50,9 @@ class Capture:
             log = self._scratch / f"dumpcap-{node}.log"
             argv: list[str | Path] = ["dumpcap", "-q", "-B", "16"]
             argv += ["-w", self._scratch / f"{node}.pcapng"]
-            for interface in self._world.interfaces:
-                argv += _arguments(node, interface)
+            for point in points_of(self._world, node):
+                argv += ["-i", point.interface, "--ifname", point.name]
+                argv += ["--ifdescr", point.description]
             with log.open("wb") as handle:
                 process = subprocess.Popen(
                     command_in(self._world.namespace(node), argv),
@@ -105,21 +107,42 @@ class Capture:
         return losses
 
 
-def _arguments(node: str, interface: NetworkInterface) -> list[str]:
-    """dumpcap's arguments for the end of the interface's link that is on `node`, if any."""
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where to capture: a node's interface, and what a file says of it."""
+
+    node: str
+    interface: str
+    description: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.node} {self.interface}"
+
+
+def points_of(world: World, node: str) -> list[Point]:
+    """A node's capture points: its interfaces, and its ends of other nodes' links."""
+    found = (_point(node, interface) for interface in world.interfaces)
+    return [point for point in found if point is not None]
+
+
+def _point(node: str, interface: NetworkInterface) -> Point | None:
+    """The end of the interface's link that is on `node`, if any."""
     near, far = f"{interface.node}:{interface.name}", f"{interface.uplink}:{interface.router_name}"
     macs = ",".join(mac for mac in (interface.mac, interface.shared_mac) if mac)
     if node == interface.node:
-        point, notes = near, f"mac={macs} peer={far}"
+        own, notes = interface.name, f"mac={macs} peer={far}"
     elif node == interface.uplink:
         sender = f"from={macs}" if node == SWITCH else f"mac={router_mac(interface)}"
-        point, notes = far, f"{sender} peer={near}"
+        own, notes = interface.router_name, f"{sender} peer={near}"
     else:
-        return []
+        return None
+    subnet = interface.subnet
+    where = "segment" if subnet.zone == "-" else f"zone {subnet.zone}, subnet"
     notes += f" address={interface.address}"
     if interface.uplink == SWITCH:
-        notes += f" segment={interface.subnet.name}"
-    return ["-i", point.partition(":")[2], "--ifname", point, "--ifdescr", notes]
+        notes += f" segment={subnet.name}"
+    return Point(node, own, f"{where} {subnet.name} {subnet.network} {notes}")
 
 
 def _capturing(process: subprocess.Popen[bytes], log: Path) -> bool:

@@ -1,7 +1,7 @@
 """pcapng capture files: the blocks the lab needs, read and written.
 
-Source: the pcapng specification (draft-ietf-opsawg-pcapng), blocks SHB, IDB and EPB; every
-other block is skipped on reading. Written timestamps are nanoseconds.
+Source: the pcapng specification (draft-ietf-opsawg-pcapng), blocks SHB, IDB, EPB and, written
+only, NRB; every other block is skipped on reading. Written timestamps are nanoseconds.
 
 `read` takes anything with `.read(n)` and yields frames as it goes, so memory stays bounded.
 """
@@ -9,14 +9,17 @@ other block is skipped on reading. Written timestamps are nanoseconds.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Protocol
 
 LINKTYPE_ETHERNET = 1
-_SHB, _IDB, _EPB = 0x0A0D0D0A, 0x00000001, 0x00000006
+SHB, IDB, NRB, EPB = 0x0A0D0D0A, 0x00000001, 0x00000004, 0x00000006
 _MAX_BLOCK = 1 << 24
 _OPT_COMMENT, _IF_NAME, _IF_DESCRIPTION, _IF_TSRESOL, _SHB_APPLICATION = 1, 2, 3, 9, 4
+_EPB_FLAGS, _NRB_IPV4 = 2, 1
+_MAX_OPTION = 65000
 
 
 class PcapngError(ValueError):
@@ -60,7 +63,7 @@ def read(source: Source, *, points: list[Interface] | None = None) -> Iterator[F
         if len(head) < 8:
             raise PcapngError(f"offset {offset}: the file ends inside a block header")
         kind, length = struct.unpack(order + "II", head)
-        if kind == _SHB:
+        if kind == SHB:
             magic = source.read(4)
             if magic not in (b"\x4d\x3c\x2b\x1a", b"\x1a\x2b\x3c\x4d"):
                 raise PcapngError(f"offset {offset}: not a pcapng section header")
@@ -72,11 +75,11 @@ def read(source: Source, *, points: list[Interface] | None = None) -> Iterator[F
             raise PcapngError("offset 0: not a pcapng file")
         else:
             body = _rest(source, length, 8, offset)
-        if kind == _IDB:
+        if kind == IDB:
             interfaces.append(_interface(body, order, offset))
             if points is not None:
                 points.append(interfaces[-1])
-        elif kind == _EPB:
+        elif kind == EPB:
             yield _frame(body, order, interfaces, offset)
         offset += length
 
@@ -133,26 +136,63 @@ def _frame(body: bytes, order: str, interfaces: list[Interface], offset: int) ->
 def section(application: str, comment: str = "") -> bytes:
     """The section header block a file starts with."""
     options = _option(_OPT_COMMENT, comment) + _option(_SHB_APPLICATION, application)
-    return _block(_SHB, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _end(options))
+    return _block(SHB, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _end(options))
 
 
 def interface(name: str, description: str = "", linktype: int = LINKTYPE_ETHERNET) -> bytes:
     """An interface description block; packets refer to interfaces by order, from 0."""
     options = _option(_IF_NAME, name) + _option(_IF_DESCRIPTION, description)
     options += struct.pack("<HHBxxx", _IF_TSRESOL, 1, 9)
-    return _block(_IDB, struct.pack("<HHI", linktype, 0, 0) + _end(options))
+    return _block(IDB, struct.pack("<HHI", linktype, 0, 0) + _end(options))
 
 
-def packet(index: int, time_ns: int, data: bytes, original_length: int, comment: str = "") -> bytes:
-    """An enhanced packet block."""
+def packet(
+    index: int,
+    time_ns: int,
+    data: bytes,
+    original_length: int,
+    comment: str = "",
+    *,
+    outgoing: bool | None = None,
+) -> bytes:
+    """An enhanced packet block; `outgoing`: which way it passed the interface, where known."""
     head = struct.pack(
         "<IIIII", index, time_ns >> 32, time_ns & 0xFFFFFFFF, len(data), original_length
     )
-    return _block(_EPB, head + _pad(data) + _end(_option(_OPT_COMMENT, comment)))
+    options = _option(_OPT_COMMENT, comment)
+    if outgoing is not None:
+        options += struct.pack("<HHI", _EPB_FLAGS, 4, 2 if outgoing else 1)
+    return _block(EPB, head + _pad(data) + _end(options))
+
+
+def names(known: Mapping[IPv4Address, Sequence[str]]) -> bytes:
+    """A name resolution block: the names of addresses, for whoever reads the file."""
+    records = b""
+    for address, called in known.items():
+        value = address.packed + b"".join(name.encode() + b"\0" for name in called)
+        records += struct.pack("<HH", _NRB_IPV4, len(value)) + _pad(value)
+    return _block(NRB, records + b"\0\0\0\0")
+
+
+def with_comments(block: bytes, comments: Sequence[str]) -> bytes:
+    """An enhanced packet block, little endian as ours are, with comments added to it; raises
+    PcapngError for any other block."""
+    kind, length = struct.unpack_from("<II", block)
+    if kind != EPB or length != len(block) or length < 32:
+        raise PcapngError("only a packet block of this writer's takes comments")
+    (captured,) = struct.unpack_from("<I", block, 20)
+    start = 28 + captured + (-captured % 4)
+    if start > length - 4:
+        raise PcapngError(f"{captured} bytes captured do not fit the block")
+    options = block[start:-4]
+    if options[-4:] == b"\0\0\0\0":  # opt_endofopt comes last again
+        options = options[:-4]
+    added = b"".join(_option(_OPT_COMMENT, comment) for comment in comments)
+    return _block(EPB, block[8:start] + _end(options + added))
 
 
 def _option(code: int, text: str) -> bytes:
-    value = text.encode()[:65000]
+    value = text.encode()[:_MAX_OPTION]
     return struct.pack("<HH", code, len(value)) + _pad(value) if value else b""
 
 

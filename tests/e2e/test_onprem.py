@@ -36,7 +36,7 @@ def only(finished: Finished, outcome: str, cause: str | None) -> None:
 
 def sent_to(finished: Finished) -> list[str]:
     """The MACs to which the router sent the virtual server's segments, as they changed."""
-    wanted = 'frame.interface_name == "router:ext" && ip.dst == 10.99.0.10 && tcp'
+    wanted = 'frame.interface_name == "router ext" && ip.dst == 10.99.0.10 && tcp'
     argv = ["tshark", "-r", str(finished.folder / "run.pcapng"), "-Y", wanted]
     argv += ["-T", "fields", "-e", "eth.dst"]
     lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()

@@ -126,7 +126,7 @@ def test_the_evidence_frames_are_what_the_text_says(finished: Finished) -> None:
 @every
 def test_captures_begin_before_the_first_packet(finished: Finished) -> None:
     """Each session's SYN is in the capture, and no capture point is nameless."""
-    syns = 'tcp.flags == 2 && frame.interface_name == "client:eth0"'
+    syns = 'tcp.flags == 2 && frame.interface_name == "client eth0"'
     ports = tshark(finished, syns, "tcp.dstport")
     for connection in finished.result["connections"]:
         assert ports.count(str(PORTS[connection["name"]])) == 1
@@ -136,8 +136,8 @@ def test_captures_begin_before_the_first_packet(finished: Finished) -> None:
     ).stdout  # fmt: skip
     points = [line for line in named.splitlines() if "Name = " in line]
     assert len(points) == 20
-    between = "switch:a-ext" if "switch" in named else "router:a-ext"
-    assert {"client:eth0", between, "bigip-b:int"} <= {p.split("= ")[1] for p in points}
+    between = "switch a-ext" if "switch" in named else "router a-ext"
+    assert {"client eth0", between, "bigip-b int"} <= {p.split("= ")[1] for p in points}
 
 
 @every

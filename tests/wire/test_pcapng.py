@@ -243,3 +243,21 @@ def test_frames_come_as_they_are_read():
     assert next(reader) == FRAME
     with pytest.raises(PcapngError):
         next(reader)
+
+
+@pytest.mark.parametrize("size", range(60, 65))
+@pytest.mark.parametrize("before", ["", "already there"])
+def test_comments_are_added_to_a_block(size: int, before: str) -> None:
+    head = pcapng.section("x") + pcapng.interface("a b")
+    block = pcapng.packet(0, 5, bytes(size), size + 3, before)
+    more = pcapng.with_comments(block, ["first", "second"])
+    assert read(head + more) == read(head + block)
+    assert [more.count(t) for t in (b"first", b"second", b"already")] == [1, 1, int(bool(before))]
+    assert len(more) % 4 == 0
+
+
+@pytest.mark.parametrize("block", [pcapng.section("x"), pcapng.packet(0, 1, b"", 0)[:-4] + b"...."])
+def test_only_packet_blocks_take_comments(block: bytes) -> None:
+    broken = block if block.endswith(b"\0") or block[:1] == b"\n" else block[:-8]
+    with pytest.raises(PcapngError):
+        pcapng.with_comments(broken, ["x"])

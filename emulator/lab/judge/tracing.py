@@ -134,7 +134,8 @@ class RoleReport:
     time_ns: int
     device: str
     active: bool
-    frame: int = 0
+    frame: int = 0  # its number in the merged capture
+    resigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +183,10 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
         if until_ns is not None and frame.time_ns > until_ns:
             continue
         found.end_ns = max(found.end_ns, frame.time_ns)
-        point = found.points.get(frame.interface.name)
+        name = point_name(frame.interface)
+        point = found.points.get(name)
         if point is None:
-            point = found.points[frame.interface.name] = _point(frame.interface)
+            point = found.points[name] = _point(frame.interface)
         if frame.data[12:14] == _ETHERTYPE_ARP:
             found.announcements += _announced(number, frame, point)
         if frame.data[12:14] != _ETHERTYPE_IPV4 or point.flooded(frame.data):
@@ -213,6 +215,12 @@ def trace(frames: Iterable[pcapng.Frame], *, until_ns: int | None = None) -> Tra
     return found
 
 
+def point_name(interface: pcapng.Interface) -> str:
+    """A capture point as the lab calls it, "bigip-a:ext": in files it is "bigip-a ext"; files
+    of before said it as the lab does."""
+    return interface.name.replace(" ", ":", 1)
+
+
 def _udp(found: Trace, number: int, frame: pcapng.Frame, point: str, outgoing: bool) -> None:
     """A heartbeat, told by whom it leaves, or somebody's datagram."""
     start = 14 + (frame.data[14] & 15) * 4
@@ -229,9 +237,10 @@ def _role(number: int, frame: pcapng.Frame, start: int) -> list[RoleReport]:
         heartbeat = Heartbeat.parse(frame.data[start + 8 :])
     except HeartbeatError:
         return []
-    if frame.interface.name.partition(":")[0] != heartbeat.device:
+    if point_name(frame.interface).partition(":")[0] != heartbeat.device:
         return []  # the fabric's sighting of the same datagram
-    return [RoleReport(frame.time_ns, heartbeat.device, heartbeat.active, number)]
+    said = heartbeat.device, heartbeat.active
+    return [RoleReport(frame.time_ns, *said, number, heartbeat.resigned)]
 
 
 def _announced(number: int, frame: pcapng.Frame, point: CapturePoint) -> list[Announcement]:
@@ -262,7 +271,7 @@ def _identity(segment: Segment) -> tuple[object, ...]:
 def _point(interface: pcapng.Interface) -> CapturePoint:
     notes = dict(word.split("=", 1) for word in interface.description.split() if "=" in word)
     return CapturePoint(
-        interface.name, _macs(notes.get("mac", "")), notes.get("address", ""),
+        point_name(interface), _macs(notes.get("mac", "")), notes.get("address", ""),
         notes.get("peer", ""), _macs(notes.get("from", "")), notes.get("segment", ""),
     )  # fmt: skip
 
