@@ -19,8 +19,8 @@ from emulator.lab.inputs.tree import InputError, Node, Place
 
 # What the lab's virtual servers can be. When a scenario can set more, these rows say so.
 TYPES = {"fastL4": "fastL4", "standard": "standard"}  # "forwarding": "forwarding"
-PROTOCOLS = {"tcp": "tcp", "any": "tcp"}  # "udp": "udp", "any": "any"
-PERSISTENCE = False  # virtual_server.persistence and .persistence_mirroring exist
+PROTOCOLS = {"tcp": "tcp", "any": "tcp", "udp": "udp"}  # udp: fastL4 only
+PERSISTENCE = True  # virtual_server.persistence and .persistence_mirroring
 
 
 @dataclass
@@ -154,11 +154,13 @@ def _refuse(server: Server) -> None:
     if server.type not in TYPES:
         place = where.get("virtual_server.type", server.node.place)
         raise InputError(place, f"{server.name}: a {server.type} virtual server is not emulated")
-    if server.protocol not in PROTOCOLS:
+    datagrams = server.protocol == "udp" and server.type != "fastL4"
+    if server.protocol not in PROTOCOLS or datagrams:
         kind = where.get("virtual_server.type", server.node.place)
         raise InputError(
             where.get("virtual_server.protocol", kind),
-            f"{server.name}: protocol {server.protocol!r}: only TCP goes through a virtual server",
+            f"{server.name}: protocol {server.protocol!r} of a {server.type} virtual server: not "
+            "emulated",
         )
     if server.network is not None:
         place = where.get("virtual_server.destination", server.node.place)

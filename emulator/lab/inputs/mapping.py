@@ -132,6 +132,8 @@ def _fill(
         settings["name"] = _name(name)
         server = _server(chosen, declared, found, ledger, addressing)
         settings["virtual_server"] = server
+        if server.get("protocol") == "udp" and "sessions" not in base:
+            settings["sessions"] = ["udp"]
         _places(found, chosen, server, chosen_world, addressing, ledger)
     else:
         _without_server(found, chosen_world, addressing, ledger, base)
@@ -212,6 +214,8 @@ def _protocol_and_persistence(
     protocol = server.node.get("ip-protocol") or server.node.get("layer4")
     if PROTOCOLS[server.protocol] != "tcp":
         settings["protocol"] = PROTOCOLS[server.protocol]
+        if protocol is not None:
+            ledger.mark(protocol, Category.UNDERSTOOD, "UDP: the session is the lab's datagrams")
     elif protocol is not None and server.protocol != "tcp":
         ledger.mark(protocol, Category.NOT_EMULATED, "of any protocol, TCP only")
     profile = declared.persistences.get(server.persistence or "")

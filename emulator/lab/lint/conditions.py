@@ -268,7 +268,10 @@ def silent(s: Subject) -> Iterator[Hit]:
 def route_stays(s: Subject) -> Iterator[Hit]:
     scenario, cloud = s.scenario, s.scenario.cloud
     by_route = cloud.failover_via == "route" and cloud.load_balancer is None
-    destination = scenario.virtual_server.destination
+    server = scenario.virtual_server
+    if server.type == "forwarding":
+        return  # clients address the backends themselves
+    destination = server.destination
     if scenario.world != "cloud" or not by_route or scenario.failover is None:
         return
     if not cloud.elastic_ips and not s.moves(destination, "rtb-client"):

@@ -61,7 +61,7 @@ RULES: tuple[Rule, ...] = (
          "K17391; load error 01071958:3", when.tls_not_secure),
     Rule("mirrored-http", "warning", "C12", "the session itself, as any TCP",
          "K13478: not recommended for HTTP", when.http),
-    Rule("mirrored-udp", "warning", "C12", "nothing: UDP is not emulated",
+    Rule("mirrored-udp", "warning", "C12", "datagrams that go on with or without it",
          "K13478: not recommended for UDP", when.udp),
     Rule("mirrored-standard", "warning", "C16", "after a power-off bytes may be missing: STALLED, "
          "cause mirror-lag",

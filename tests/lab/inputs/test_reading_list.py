@@ -126,7 +126,7 @@ def _replace(value: Any, way: list[int], odd: Any) -> Any:
     return copy
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
 @given(
     st.sampled_from(JSON_FILES), st.lists(st.integers(0, 9), min_size=1, max_size=7), ODD,
     st.booleans(),
@@ -140,7 +140,7 @@ def test_any_value_at_any_place_of_a_declaration(
     _reads_or_refuses([Source(given_.kind, "x", text), *beside])
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
 @given(
     st.sampled_from([p for p in FILES if p.suffix == ".conf"]), st.integers(0, 999),
     st.sampled_from(["x", "{ }", "", "::1", "10.0.0.1:22", "any", "none", "-1", "9" * 30, "{ a b }",
