@@ -17,6 +17,8 @@ The way of a failover: `core.failover` changes the role; `core.traffic` restores
 `core.cloudfailover` and `device.extension`, shared segments by `core.announce`; `core.kick`
 wakes the ends; `core.resync` fills the peer that comes back.
 
+What users have becomes a scenario in `lab.inputs`; `lab.lint` warns before a run.
+
 The way of an experiment: `lab.settings.scenario` -> `lab.instance` (namespaces, services, devices)
 -> `lab.runner` and `lab.experiment` (captures, sessions, failover, watch) -> `lab.judge.tracing` ->
 `lab.judge.facts` -> `lab.judge.verdict` (`explain`, and rules by subject: `proxied`, `mirrorrules`,

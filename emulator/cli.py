@@ -14,6 +14,8 @@ from emulator.commands.terminal import Main, run_command
 # In the order of `mirrorlab --help`. A command's module is imported when it is asked for.
 COMMANDS = {
     "run": "experiments",
+    "lint": "inputs",
+    "translate": "inputs",
     "scenarios": "experiments",
     "why": "studies",
     "matrix": "studies",
@@ -47,6 +49,8 @@ def cli() -> None:
                                          mirrorlab failover
                                          mirrorlab status
                                          mirrorlab down
+    Run what you already have:           mirrorlab run --as3 as3.json --cfe cfe.json
+    Is anything wrong with it?           mirrorlab lint --as3 as3.json --cfe cfe.json
     What would have saved them?          mirrorlab why article
     Is this host fit for it?             mirrorlab doctor
 

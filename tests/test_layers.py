@@ -35,7 +35,9 @@ PURE = (
     "emulator.lab.endpoints",
     "emulator.lab.fleetstory",
     "emulator.lab.groups",
+    "emulator.lab.inputs",
     "emulator.lab.judge",
+    "emulator.lab.lint",
     "emulator.lab.result",
     "emulator.lab.settings",
     "emulator.lab.story",
@@ -61,13 +63,16 @@ PURE = (
 )
 PURE_LIBRARIES = {
     "__future__",
+    "bisect",
     "collections",
     "dataclasses",
     "enum",
     "heapq",
     "ipaddress",
     "itertools",
+    "json",  # text to values and back
     "pydantic",  # values and their validation
+    "re",
     "rich",  # story: markup only, no console
     "struct",
     "typing",
@@ -147,7 +152,10 @@ def test_every_pure_module_named_here_exists() -> None:
 @pytest.mark.parametrize("path", JUDGES, ids=name_of)
 def test_what_judges_never_sees_a_scenario(path: Path) -> None:
     """Verdicts come from evidence: no import by which a setting could reach one."""
-    settings = ("emulator.lab.settings", "emulator.lab.deployment", "emulator.core.config", "netns")
+    settings = (
+        "emulator.lab.settings", "emulator.lab.deployment", "emulator.core.config", "netns",
+        "emulator.lab.inputs", "emulator.lab.lint",
+    )  # fmt: skip
     assert [o for o in imports_of(path) if o.startswith(settings)] == []
 
 

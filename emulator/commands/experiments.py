@@ -11,11 +11,11 @@ import click
 
 from emulator.commands.choices import (
     format_option,
-    in_world,
     read_scenario,
     with_virtual_server,
     world_option,
 )
+from emulator.commands.inputs import Given, input_options, keep_inputs, scenario_or_inputs
 from emulator.commands.terminal import (
     CANNOT,
     FAULT,
@@ -34,7 +34,8 @@ from netns import doctor as host
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", required=False)
+@input_options
 @format_option
 @world_option
 @click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
@@ -53,7 +54,8 @@ from netns import doctor as host
     help="where the run's folder is made",
 )  # fmt: skip
 def run(  # one parameter an option
-    scenario: str,
+    scenario: str | None,
+    given: Given,
     form: str,
     kind_of_world: str | None,
     how: str | None,
@@ -64,6 +66,9 @@ def run(  # one parameter an option
 ) -> None:
     """Run SCENARIO (a built-in name or a YAML file) and say what happened, and why.
 
+    Or run what you already have: tmsh stanzas, AS3, Cloud Failover and Declarative Onboarding
+    declarations, in any mix; with SCENARIO as well, it says what they do not.
+
     Builds a world of its own, opens real sessions, fails the active device over, watches,
     takes the world down, and judges from the captures. About 20 seconds.
 
@@ -72,6 +77,7 @@ def run(  # one parameter an option
       mirrorlab run article-snat-pool --how power-off
       mirrorlab run article-snat-pool --virtual-server standard --commit sync
       mirrorlab run article-snat-pool --behind api-cut-off
+      mirrorlab run --bigip-conf bigip.conf --cfe cfe.json --virtual vs_ssh
       mirrorlab run my.yaml --format json | jq .connections[].outcome
     """
     from emulator.lab.behind import BEHIND
@@ -80,7 +86,7 @@ def run(  # one parameter an option
     from emulator.lab.runner import run_scenario
     from emulator.lab.story import story
 
-    chosen = in_world(read_scenario(scenario), kind_of_world)
+    chosen, inputs = scenario_or_inputs(scenario, given, kind_of_world)
     chosen = with_virtual_server(chosen, type=kind, commit=commit)
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
@@ -102,6 +108,7 @@ def run(  # one parameter an option
             )
         except OSError as error:
             raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
+    keep_inputs(inputs, done.folder)
     if form == "json":
         click.echo(json.dumps(done.result, indent=2))
     else:

@@ -64,6 +64,23 @@ def load(path: Path) -> Scenario:
         raise ScenarioError("\n".join(lines)) from error
 
 
+def places(path: Path) -> dict[str, tuple[int, int]]:
+    """Line and column of every setting in a file that `load` has read, by its dotted name."""
+    found: dict[str, tuple[int, int]] = {}
+
+    def walk(node: Any, way: tuple[str | int, ...]) -> None:
+        children = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, child in children:
+            here = (*way, key)
+            found[".".join(map(str, here))] = _position(raw, here)
+            if isinstance(child, dict | list):
+                walk(child, here)
+
+    raw = YAML(typ="rt").load(path.read_text())
+    walk(raw, ())
+    return found
+
+
 def _read_declaration(path: Path, raw: Any, plain: dict[str, Any]) -> None:
     """Put a Cloud Failover declaration's file in the place of its name; raises ScenarioError.
 
