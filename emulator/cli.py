@@ -17,6 +17,7 @@ COMMANDS = {
     "scenarios": "experiments",
     "why": "studies",
     "matrix": "studies",
+    "report": "reports",
     "up": "hands",
     "shell": "hands",
     "exec": "hands",

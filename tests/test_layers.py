@@ -32,6 +32,18 @@ PURE = (
     "emulator.lab.control_plane",
     "emulator.lab.deployment",
     "emulator.lab.judge",
+    "emulator.lab.report.advice",
+    "emulator.lab.report.fates",
+    "emulator.lab.report.groups",
+    "emulator.lab.report.index",
+    "emulator.lab.report.ladder",
+    "emulator.lab.report.numbers",
+    "emulator.lab.report.sequence",
+    "emulator.lab.report.studies",
+    "emulator.lab.report.summary",
+    "emulator.lab.report.tables",
+    "emulator.lab.report.timeline",
+    "emulator.lab.report.words",
     "emulator.lab.result",
     "emulator.lab.settings",
     "emulator.lab.story",
@@ -57,6 +69,7 @@ PURE_LIBRARIES = {
     "heapq",
     "ipaddress",
     "itertools",
+    "markupsafe",  # text that is escaped
     "pydantic",  # values and their validation
     "rich",  # story: markup only, no console
     "struct",

@@ -71,10 +71,12 @@ def why(
         answer = ask(chosen, batch, report)
     data = as_data(answer)
     (folder / "why.json").write_text(json.dumps(data, indent=2) + "\n")
+    page = _page("why", folder)
     if form == "json":
         click.echo(json.dumps(data, indent=2))
         return
     _print_answer(answer, folder)
+    stdout.print(page)
 
 
 def _print_answer(answer: Answer, folder: Path) -> None:
@@ -150,11 +152,13 @@ def matrix(
         found = fill(base, axes, batch, lambda done, at, of: report("matrix", done, at, of))
     data = as_data(found)
     (folder / "matrix.json").write_text(json.dumps(data, indent=2) + "\n")
+    page = _page("matrix", folder)
     if form == "json":
         click.echo(json.dumps(data, indent=2))
         return
     _print_matrix(found)
     stdout.print(f"\nEvery run is kept in {folder}")
+    stdout.print(page)
 
 
 def _print_matrix(found: Matrix) -> None:
@@ -169,6 +173,18 @@ def _print_matrix(found: Matrix) -> None:
         live = all_live(cell.done.result)
         table.add_row(*cell.labels, summary(cell.done), style="bold green" if live else "")
     stdout.print(table)
+
+
+def _page(kind: str, folder: Path) -> str:
+    """Write the study's page; says where it is, or why there is none."""
+    from emulator.lab.report import pages
+
+    try:
+        made = {"why": pages.write_why, "matrix": pages.write_matrix}[kind](folder)
+        pages.write_index(folder.parent)
+    except Exception as error:  # the answer itself is there: a page must not cost it
+        return f"No page was written: {type(error).__name__}: {error}"
+    return f"The same as a page: {made}"
 
 
 def _folder(folder: Path, fresh: bool) -> Path:
