@@ -90,6 +90,7 @@ def matrix(data: Mapping[str, Any], link: Link) -> dict[str, Any]:
         "counts": Counter(c.ended.word for c in run if c.ended),
         "tones": {c.ended.word: c.ended for c in run if c.ended},
         "total": len(run),
+        "kept": sum(all(w.tone == "good" for _, w, _, _ in c.ended.parts) for c in run if c.ended),
         "causes": [(c, text) for c, text in CAUSES.items() if c in used],
     }
 

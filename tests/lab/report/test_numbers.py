@@ -82,7 +82,9 @@ def test_the_ladder_marks_the_frames_of_the_evidence(tmp_path: Path) -> None:
     folder = reference_run(tmp_path)
     data = json.loads((folder / "result.json").read_text())
     page = Page(pages.write_report(folder).read_text())
-    marked = {int(f) for a, _ in page.having("data-evidence") for f in a["data-evidence"].split(",")}
+    marked = {
+        int(f) for a, _ in page.having("data-evidence") for f in a["data-evidence"].split(",")
+    }
     assert marked == {e["frame"] for e in data["connections"][0]["cause"]["evidence"]}
 
 
@@ -91,7 +93,10 @@ def test_a_relative_time_and_a_sum_say_what_they_are_of() -> None:
     numbers = Numbers(data)
     shown = Page(str(numbers.show("failover.takeover", "s", "failover.triggered")))
     assert shown.having("data-minus")[0][1] == "+3.000 s"
-    assert Page(str(numbers.total("bytes.sent", (0, 1), "bytes"))).having("data-sum")[0][1] == "2,468 bytes"
+    assert (
+        Page(str(numbers.total("bytes.sent", (0, 1), "bytes"))).having("data-sum")[0][1]
+        == "2,468 bytes"
+    )
     assert "not seen" in numbers.show("failover.first_byte", "s", "failover.triggered")
     assert wrong(shown, data) == []
 
