@@ -21,6 +21,8 @@ _DECISIONS = {
     "no-flow-drop": "knew no flow for it and dropped it",
     "no-flow-reset": "knew no flow for it and answered with a reset",
 }
+# A decision is written down after the segment's arrival; the two clocks' stamps differ a little.
+_EARLY_S, _LATE_S = -0.002, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,14 @@ class Fates:
     def _record(self, last: Sighting) -> Record | None:
         segment = last.segment
         key = (str(segment.source), str(segment.destination), segment.seq.value)
-        near = [r for r in self._said.get(key, ()) if abs(_time(r) - last.time_s) < 0.5]
-        return min(near, key=lambda r: abs(_time(r) - last.time_s), default=None)
+        after = {
+            _time(r) - last.time_s: r
+            for r in self._said.get(key, ())
+            if r.get("ack", segment.ack.value) == segment.ack.value
+            and r.get("payload_bytes", len(segment.payload)) == len(segment.payload)
+        }
+        late = [seconds for seconds in after if _EARLY_S < seconds < _LATE_S]
+        return after[min(late)] if late else None
 
     def _words(self, ending: Ending, record: Mapping[str, object]) -> str:
         what = str(record.get("what"))

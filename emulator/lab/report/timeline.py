@@ -119,6 +119,8 @@ def _instants(failover: Mapping[str, Any], scale: _Scale) -> tuple[Instant, ...]
             break
         time = failover.get(key)
         at = scale.percent(time * 1e9) if time is not None else None
+        if at is not None and not 0 <= at <= 100:
+            at = None  # after the captures: in the list, not in the drawing
         near = [i.level for i in found if i.at is not None and at is not None and at - i.at < 4]
         level = next(n for n in range(9) if n not in near)
         found.append(Instant(key, number, text, at, level))
@@ -131,7 +133,7 @@ def _outage(failover: Mapping[str, Any], scale: _Scale) -> tuple[float, float] |
         return None
     start = scale.percent(failover["triggered"] * 1e9)
     ends = [failover[k] for k in ("effective", "first_byte") if failover.get(k) is not None]
-    return start, scale.percent(max(ends) * 1e9) if ends else 100.0
+    return start, min(100.0, scale.percent(max(ends) * 1e9)) if ends else 100.0
 
 
 def _ticks(scale: _Scale, zero: float) -> tuple[tuple[float, float], ...]:
