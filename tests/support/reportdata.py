@@ -66,3 +66,29 @@ class Page(HTMLParser):
     def having(self, attribute: str) -> list[tuple[dict[str, str], str]]:
         """(attributes, text) of every element with an attribute."""
         return [(a, "".join(t)) for _, a, t in self.elements if attribute in a]
+
+
+def at(data: Any, path: str) -> Any:
+    """The value at a dotted path, read anew: not by the code under test."""
+    for step in path.split("."):
+        data = data[int(step) if isinstance(data, list) else step]
+    return data
+
+
+def expected(data: Any, attributes: dict[str, str]) -> float:
+    if "data-sum" in attributes:
+        places = [int(place) for place in attributes["data-of"].split(",")]
+        return sum(at(data["connections"][place], attributes["data-sum"]) for place in places)
+    value = at(data, attributes["data-path"])
+    return value - at(data, attributes["data-minus"]) if "data-minus" in attributes else value
+
+
+def wrong(page: Page, data: Any) -> list[str]:
+    """The numbers of a page that are not those of the data, by value or as they are read."""
+    found = []
+    for attributes, text in page.having("data-raw"):
+        value, raw = expected(data, attributes), float(attributes["data-raw"])
+        said = float(text.replace(",", "").split()[0])
+        if abs(raw - value) > 1e-5 or abs(said - value) > 0.0005 + 1e-5:
+            found.append(f"{attributes}: {text!r}, and the file has {value}")
+    return found

@@ -40,11 +40,7 @@ class Fates:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._said: dict[tuple[str, str, object], list[Record]] = {}
-        for record in facts.records:
-            if "seq" in record and "source" in record:
-                key = (str(record["source"]), str(record.get("destination")), record["seq"])
-                self._said.setdefault(key, []).append(record)
+        self._said = _decisions(facts)
         self._taken: dict[tuple[int, str, Direction], SeqNum | None] = {}
 
     def of(self, connection: Connection, transmission: Transmission, way: Direction) -> End:
@@ -56,7 +52,7 @@ class Fates:
         if ending.fate is Fate.MISADDRESSED:
             text = f"reaches {ending.node}, which has no such connection"
             return End("stray", text, ending.node, last)
-        record = self._record(last)
+        record = self._said.get(last.frame)
         if record is not None:
             text = f"lost: {self._words(ending, record)}"
             return End("lost", text, ending.node, last)
@@ -65,18 +61,6 @@ class Fates:
         if self._facts.end_ns - last.time_ns < TAIL_NS:
             return End("open", "on its way when the captures ended", ending.node, last)
         return End("lost", f"lost: {_where(ending)}", ending.node, last)
-
-    def _record(self, last: Sighting) -> Record | None:
-        segment = last.segment
-        key = (str(segment.source), str(segment.destination), segment.seq.value)
-        after = {
-            _time(r) - last.time_s: r
-            for r in self._said.get(key, ())
-            if r.get("ack", segment.ack.value) == segment.ack.value
-            and r.get("payload_bytes", len(segment.payload)) == len(segment.payload)
-        }
-        late = [seconds for seconds in after if _EARLY_S < seconds < _LATE_S]
-        return after[min(late)] if late else None
 
     def _words(self, ending: Ending, record: Mapping[str, object]) -> str:
         what = str(record.get("what"))
@@ -99,6 +83,31 @@ class Fates:
             self._taken[key] = found[0] if found else None
         known = self._taken[key]
         return known is not None and not known.precedes(segment.end)
+
+
+def _decisions(facts: Facts) -> dict[int, Record]:
+    """What journals and logs say was done with a segment, by the frame it was last seen in.
+
+    A line is about the last arrival before it: a sender repeats itself, number for number.
+    """
+    lines: dict[tuple[str, str, object], list[Record]] = {}
+    for record in facts.records:
+        if "seq" in record and "source" in record:
+            key = (str(record["source"]), str(record.get("destination")), record["seq"])
+            lines.setdefault(key, []).append(record)
+    best: dict[int, tuple[Sighting, Record]] = {}  # by the line
+    for transmission in facts.transmissions:
+        last, segment = transmission.last, transmission.last.segment
+        key = (str(segment.source), str(segment.destination), segment.seq.value)
+        for record in lines.get(key, ()):
+            after_s = _time(record) - last.time_s
+            same = record.get("ack", segment.ack.value) == segment.ack.value
+            if not same or last.outgoing or not _EARLY_S < after_s < _LATE_S:
+                continue
+            known = best.get(id(record))
+            if known is None or known[0].time_ns < last.time_ns:
+                best[id(record)] = last, record
+    return {last.frame: record for last, record in best.values()}
 
 
 def _where(ending: Ending) -> str:
