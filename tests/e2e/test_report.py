@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.root, pytest.mark.e2e]
 
 @pytest.mark.parametrize("finished", ["article", "article-snat-pool", "healthy"], indirect=True)
 def test_a_run_leaves_its_page(finished: Finished) -> None:
+    assert "no report was written" not in finished.stderr
     text = (finished.folder / "report.html").read_text()
     page = Page(text)
     assert wrong(page, json.loads((finished.folder / "result.json").read_text())) == []
@@ -22,7 +23,6 @@ def test_a_run_leaves_its_page(finished: Finished) -> None:
     assert counted.keys() == set(finished.outcomes.values())
     assert page.having("data-ladder")
     assert len(text) < 1_500_000
-    assert "no report was written" not in finished.stderr
     index = Page((finished.folder.parent / "index.html").read_text())
     links = [a["href"] for a, _ in index.having("href")]
     assert f"{finished.folder.name}/report.html" in links

@@ -11,6 +11,7 @@ from emulator.lab.report.words import Outcome, listed, outcome, rank
 
 SEPARATE = 4  # up to so many sessions each is shown by itself, ladder and all
 LADDERS = 6  # at most
+NAMED = 8  # so many sessions are called by their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Group:
     @property
     def listed(self) -> str:
         return listed(self.names)
+
+    @property
+    def who(self) -> str:
+        """Its sessions by name, or of a fleet how many."""
+        return self.listed if self.count <= NAMED else f"{self.count} sessions"
 
     @property
     def count(self) -> int:

@@ -95,6 +95,18 @@ def test_a_page_asks_for_nothing_and_fits(
     page.context.close()
 
 
+def test_fifty_sessions_stay_readable(browser: Browser, made: dict[str, Path]) -> None:
+    """They are told by groups; one by one only for whoever asks."""
+    page, _, _ = opened(browser, made["fleet"])
+    assert page.locator("[data-group]").count() == 2
+    assert page.evaluate("document.documentElement.scrollHeight") < 6000
+    everyone = page.locator("td strong").filter(has_text="ssh-49")
+    assert not everyone.is_visible()
+    page.get_by_text("All 50 sessions, one by one").click()
+    assert everyone.is_visible()
+    page.context.close()
+
+
 def test_page_one_is_within_the_first_screen(browser: Browser, made: dict[str, Path]) -> None:
     """What a manager has to read needs no scrolling on a desktop."""
     page, _, _ = opened(browser, made["report"])

@@ -69,6 +69,7 @@ def test_sessions_that_ended_alike_are_together_the_worst_first() -> None:
     made = groups(result(*fleet))
     assert [(g.outcome, g.count) for g in made] == [("RESET", 40), ("SURVIVED", 10)]
     assert made[0].listed.endswith("and 32 more")
+    assert [g.who for g in made] == ["40 sessions", "10 sessions"]
     assert [i for i, _ in representatives(made)] == [0, 40]
 
 
