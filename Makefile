@@ -15,9 +15,12 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	openssh-client openssh-server inetutils-telnet inetutils-telnetd inetutils-inetd \
 	vsftpd postgresql \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
+# What the tests of the pages drive, where apt has it and no browser of the kind is there.
+BROWSER := chromium-headless-shell
+BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick wireshark lint down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick wireshark lint down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +35,11 @@ packages:
 	        echo "missing Debian packages: $$missing" >&2; echo "run: sudo make setup" >&2; exit 3; fi; \
 	    .ci/apt-install $$missing; fi
 
+browser:
+	@for b in $(BROWSERS); do command -v $$b > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && apt-cache show $(BROWSER) > /dev/null 2>&1; then \
+	    .ci/apt-install $(BROWSER); fi
+
 $(VENV)/.installed: pyproject.toml requirements/constraints.txt
 	@echo "making $(VENV)" >&2
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -42,10 +50,13 @@ $(VENV)/.installed: pyproject.toml requirements/constraints.txt
 lab: setup ## run the article's experiment and say what happened, and why (root)
 	@$(LAB) run article --output $(RUNS)
 
+report: setup ## the newest run's page again, from its folder, and the index of all runs
+	@$(LAB) report --runs $(RUNS)
+
 shell: setup ## bring a lab up and open a shell in its client (root)
 	@$(LAB) up && $(LAB) shell client; $(LAB) down
 
-test: setup ## all tests that take seconds, and every built-in scenario end to end (root)
+test: setup browser ## all tests that take seconds, and every built-in scenario end to end (root)
 	@$(PY) -m pytest
 
 test-unit: setup ## only what needs no root: a few seconds

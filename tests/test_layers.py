@@ -38,6 +38,18 @@ PURE = (
     "emulator.lab.inputs",
     "emulator.lab.judge",
     "emulator.lab.lint",
+    "emulator.lab.report.advice",
+    "emulator.lab.report.fates",
+    "emulator.lab.report.groups",
+    "emulator.lab.report.index",
+    "emulator.lab.report.ladder",
+    "emulator.lab.report.numbers",
+    "emulator.lab.report.sequence",
+    "emulator.lab.report.studies",
+    "emulator.lab.report.summary",
+    "emulator.lab.report.tables",
+    "emulator.lab.report.timeline",
+    "emulator.lab.report.words",
     "emulator.lab.result",
     "emulator.lab.settings",
     "emulator.lab.story",
@@ -71,6 +83,7 @@ PURE_LIBRARIES = {
     "ipaddress",
     "itertools",
     "json",  # text to values and back
+    "markupsafe",  # text that is escaped
     "pydantic",  # values and their validation
     "re",
     "rich",  # story: markup only, no console

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from emulator.commands.choices import (
     format_option,
@@ -113,6 +114,10 @@ def run(  # one parameter an option
         click.echo(json.dumps(done.result, indent=2))
     else:
         stdout.print(story(done.result, str(done.folder)))
+        if done.report:
+            stdout.print(f"The same as a page:             {escape(str(done.report))}")
+    if done.remark:
+        stderr.print(f"mirrorlab: {escape(done.remark)}")
     if done.result["void"]:
         sys.exit(FAULT)
     if not as_expected(done.result):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from emulator.commands.choices import format_option, read_scenario, with_virtual_server
-from emulator.commands.terminal import NOT_AS_EXPECTED, RUNS, USAGE, Fail, need_host, stderr, stdout
+from emulator.commands.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
 from emulator.lab.settings.scenario import Failover, How
 
 if TYPE_CHECKING:
     from emulator.lab.study.batch import Done
-    from emulator.lab.study.confusion import Confusion
     from emulator.lab.study.matrix import Matrix
     from emulator.lab.study.why import Answer, Trial
 
@@ -74,10 +72,12 @@ def why(
         answer = ask(chosen, batch, report)
     data = as_data(answer)
     (folder / "why.json").write_text(json.dumps(data, indent=2) + "\n")
+    page = _page("why", folder)
     if form == "json":
         click.echo(json.dumps(data, indent=2))
         return
     _print_answer(answer, folder)
+    stdout.print(page)
 
 
 def _print_answer(answer: Answer, folder: Path) -> None:
@@ -154,11 +154,13 @@ def matrix(
         found = fill(base, axes, batch, lambda done, at, of: report("matrix", done, at, of))
     data = as_data(found)
     (folder / "matrix.json").write_text(json.dumps(data, indent=2) + "\n")
+    page = _page("matrix", folder)
     if form == "json":
         click.echo(json.dumps(data, indent=2))
         return
     _print_matrix(found)
     stdout.print(f"\nEvery run is kept in {folder}")
+    stdout.print(page)
 
 
 def _print_matrix(found: Matrix) -> None:
@@ -175,72 +177,16 @@ def _print_matrix(found: Matrix) -> None:
     stdout.print(table)
 
 
-@click.command()
-@format_option
-@click.option(
-    "--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="of each plant"
-)
-@click.option(
-    "--healthy",
-    type=click.IntRange(0, 1000),
-    default=20,
-    show_default=True,
-    help="runs in which nothing may be named",
-)
-@parallel_option
-@output_option
-@fresh_option
-def confusion(
-    form: str, repeat: int, healthy: int, parallel: int | None, output: Path, fresh: bool
-) -> None:
-    """Can the verdicts be trusted? Causes planted on purpose against the causes named.
+def _page(kind: str, folder: Path) -> str:
+    """Write the study's page; says where it is, or why there is none."""
+    from emulator.lab.report import pages
 
-    Some twenty causes, each planted by a scenario or behind its back, each run several times,
-    and healthy runs beside them. The judge sees captures, journals and the fabric's log only.
-    Exit status 1 if one verdict was wrong. Half an hour; an interrupted call goes on where it
-    stopped.
-
-    \b
-      mirrorlab confusion
-      mirrorlab confusion --repeat 1 --healthy 5
-    """
-    from emulator.lab.study.batch import Batch
-    from emulator.lab.study.confusion import as_data, measure
-
-    need_host()
-    folder = study_folder(output / "confusion", fresh)
-    with reporting() as report, Batch(folder, parallel=parallel) as batch:
-        found = measure(
-            batch, lambda done, at, of: report("confusion", done, at, of),
-            repeat=repeat, healthy=healthy,
-        )  # fmt: skip
-    data = as_data(found)
-    (folder / "confusion.json").write_text(json.dumps(data, indent=2) + "\n")
-    if form == "json":
-        click.echo(json.dumps(data, indent=2))
-    else:
-        _print_confusion(found)
-        stdout.print(f"\nEvery run is kept in {folder}")
-    if not found.perfect:
-        sys.exit(NOT_AS_EXPECTED)
-
-
-def _print_confusion(found: Confusion) -> None:
-    table = Table("planted", "how", "named", "runs right", title="Planted against named")
-    for row in found.rows:
-        named = ", ".join(f"{n}x {cause}" for cause, n in row.named.most_common())
-        style = "" if row.right == len(row.runs) else "bold red"
-        table.add_row(
-            row.plant.cause, row.plant.id, named, f"{row.right}/{len(row.runs)}", style=style
-        )
-    stdout.print(table)
-    runs = sum(len(row.runs) for row in found.rows)
-    good = sum(row.right for row in found.rows)
-    causes = len({row.plant.cause for row in found.rows})
-    stdout.print(
-        f"{causes} causes planted in {len(found.rows)} ways, {runs} runs: {good} named right. "
-        f"{len(found.healthy)} healthy runs: {len(found.alarms)} false alarms."
-    )
+    try:
+        made = {"why": pages.write_why, "matrix": pages.write_matrix}[kind](folder)
+        pages.write_index(folder.parent)
+    except Exception as error:  # the answer itself is there: a page must not cost it
+        return f"No page was written: {type(error).__name__}: {error}"
+    return f"The same as a page: {made}"
 
 
 def study_folder(folder: Path, fresh: bool) -> Path:

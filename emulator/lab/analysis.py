@@ -6,7 +6,7 @@ Can be repeated on any run's folder: nothing but its files is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +29,14 @@ MAX_LATE_S = 1.0  # a device's timer later than this: the host disturbed us
 
 
 def analyse(
-    folder: Path, scenario: Scenario, disturbance: Disturbance, mirror: MirrorState
-) -> Result:
-    """Merge, judge, write result.json; returns it."""
+    folder: Path, scenario: Scenario, disturbance: Disturbance, mirror: MirrorState,
+    also: Callable[[Facts], None] = lambda _: None,
+) -> Result:  # fmt: skip
+    """Merge, judge, write result.json; returns it. `also` is given the facts it rests on."""
     files = [p for n in world(scenario, "x").nodes if (p := folder / f"{n}.pcapng").exists()]
     merge(files, folder / CAPTURE, comment=f"mirrorlab run of scenario {scenario.name}")
     facts = facts_of(folder / CAPTURE, read_journals(folder))
+    also(facts)
     reasons = (*disturbance.reasons, *_faults(facts, scenario))
     verdicts = judge(facts)
     found = result(scenario, facts, verdicts, replace(disturbance, reasons=reasons), mirror)

@@ -16,6 +16,7 @@ from emulator.lab.control_plane import expected_changes
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
+from emulator.lab.provenance import provenance
 from emulator.lab.result import MirrorState
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.scenario import Failover, How
@@ -55,6 +56,7 @@ class Experiment:
 
     def run(self) -> None:
         """The whole experiment; raises LabFault."""
+        self._note("run-started", **provenance())
         self._progress("building the world")
         self._lab.create()
         self._capture.start()

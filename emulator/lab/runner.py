@@ -25,7 +25,10 @@ from emulator.device.control import ControlError
 from emulator.lab import analysis
 from emulator.lab.experiment import Behind, Experiment, Progress
 from emulator.lab.instance import Lab
+from emulator.lab.judge.facts import Facts
 from emulator.lab.meter import measure_host
+from emulator.lab.provenance import keep_scenario
+from emulator.lab.report import pages
 from emulator.lab.result import Disturbance, Result
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault
@@ -43,6 +46,8 @@ class Run:
 
     folder: Path
     result: Result
+    report: Path | None = None  # None where it could not be made, and `remark` says why
+    remark: str = ""
 
 
 def run_scenario(
@@ -61,6 +66,7 @@ def run_scenario(
     lab_id = secrets.token_hex(3)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     with _handed_over(runs / f"{stamp}-{scenario.name}-{lab_id}") as folder:
+        keep_scenario(folder, scenario)
         lab = Lab(lab_id, scenario, folder)
         experiment = Experiment(lab, folder, progress, behind)
         fault = ""
@@ -78,11 +84,24 @@ def run_scenario(
             tuple(reasons), experiment.queue_drops, round(meter.lag_s * 1000, 1), platform.release()
         )
         progress("reading the captures")
+        facts: list[Facts] = []
         try:
-            found = analysis.analyse(folder, scenario, disturbance, experiment.mirror)
+            found = analysis.analyse(folder, scenario, disturbance, experiment.mirror, facts.append)
         except (PcapngError, OSError) as error:
             found = analysis.give_up(folder, scenario, disturbance, f"captures: {error}")
-        return Run(folder, found)
+        progress("writing the report")
+        return Run(folder, found, *_report(folder, facts[0] if facts else None))
+
+
+def _report(folder: Path, facts: Facts | None) -> tuple[Path | None, str]:
+    """The run's page, and the index of all that lie beside it. The result is there already:
+    whatever goes wrong here must not cost it, and is said."""
+    try:
+        made = pages.write_report(folder, facts)
+        pages.write_index(folder.parent)
+    except Exception as error:
+        return None, f"no report was written: {type(error).__name__}: {error}"
+    return made, ""
 
 
 _FAULTS: tuple[type[Exception], ...] = (
@@ -131,5 +150,6 @@ def _handed_over(folder: Path) -> Iterator[Path]:
     finally:
         user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
         if os.geteuid() == 0 and user and group:
-            for path in [*made, *folder.rglob("*")]:
+            index = [p for p in [folder.parent / pages.INDEX] if p.exists()]
+            for path in [*made, *index, *folder.rglob("*")]:
                 os.chown(path, int(user), int(group), follow_symlinks=False)

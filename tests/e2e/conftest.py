@@ -57,7 +57,9 @@ def run_cli(scenario: str, output: Path, *options: str, timeout_s: float = TIMEO
             break
     assert done.stdout, f"{scenario}: exit {done.returncode}, {done.stderr}"
     result = json.loads(done.stdout)
-    folders = [p for p in output.iterdir() if p.name.split("-", 1)[1].startswith(name + "-")]
+    folders = [
+        p for p in output.iterdir() if p.is_dir() and p.name.split("-", 1)[1].startswith(name + "-")
+    ]
     return Finished(done.returncode, result, max(folders), done.stderr)
 
 

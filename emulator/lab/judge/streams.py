@@ -79,6 +79,10 @@ class Stream:
             offset = ack.octets_from(self._sent_base)
             self.acknowledged = max(self.acknowledged, min(offset, len(self.sent)))
 
+    def offset_of(self, seq: SeqNum) -> int | None:
+        """Which byte of `sent` a sequence number of the sender's stands for (-1: its SYN)."""
+        return seq.octets_from(self._sent_base) if self._sent_base is not None else None
+
     def oldest_undelivered(self) -> Transmission | None:
         """The first transmission of the oldest byte that did not arrive, or of which the sender
         does not know so. A proxy acknowledges what it has not delivered yet."""
