@@ -35,7 +35,7 @@ def queue(small: Small, decide: Callable[[Packet], None]) -> Iterator[None]:
     ready, stop = threading.Event(), threading.Event()
 
     def serve() -> None:
-        rules.apply(["ext", "int"])
+        rules.apply(["ext", "int"], datagrams=True)
         packets = PacketQueue(rules.QUEUE, decide)
         ready.set()
         while not stop.is_set():
