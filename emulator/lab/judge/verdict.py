@@ -13,7 +13,7 @@ Rules never look at a scenario. `docs/fidelity.md` lists what each rule takes as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from emulator.lab.judge import datagrams, shortlived, splitbrain
@@ -79,7 +79,8 @@ def _judge_short(connections: list[Connection], facts: Facts) -> Verdict:
     )
     outcome, cause = last.outcome, last.cause
     if outcome == "SURVIVED":  # open, and nothing came of it
-        outcome, cause = "STALLED", explain_loss(last.connection, facts)
+        unopened = replace(whole, server=None)  # where its SYN went, and those before it
+        outcome, cause = "STALLED", explain_loss(unopened, facts)
     if shortlived.works(connections):
         cause_id, text = shortlived.in_words(found, shown)
         outcome, cause = "SURVIVED", Cause(cause_id, text, _evidence(shown))

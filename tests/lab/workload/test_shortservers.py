@@ -55,6 +55,7 @@ def test_datagrams_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     exchange._send(0.0)  # nobody answers
     exchange._report(0.5)
     exchange._report(2.0)
+    exchange.close()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert [line["what"] for line in lines if line["what"] != "refused"] == [
         "open", "progress", "progress",
