@@ -79,6 +79,7 @@ def test_which_member_a_client_comes_back_to(scenario: str, after: str, tmp_path
     lines = (finished.folder / "session-reconnect.jsonl").read_text().splitlines()
     said = [r["server"] for r in map(json.loads, lines) if r["what"] == "answered"]
     seen = [e["member"] for e in members["each"] if e["client"] == "10.0.1.10"]
-    assert said == seen[: len(said)]
+    assert len(seen) > 10
+    assert said[: len(seen)] == seen  # the client went on until it was stopped
     made = (finished.folder / "bigip-b.jsonl").read_text().count("persistence-created")
     assert made == (0 if after == "backend-2" else 1)
