@@ -109,6 +109,8 @@ def apply(
     # After a restore the first acknowledgement looks like that of a spurious time-out (RFC
     # 5682): the kernel would repeat one segment per time-out instead of the whole queue.
     Path("/proc/sys/net/ipv4/tcp_frto").write_text("0")
+    # A flow may have gone by the other device for a while: its numbers are not where they were.
+    Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal").write_text("1")
 
 
 def put_on_lo(addresses: Addresses) -> None:

@@ -16,10 +16,12 @@ from emulator.lab.scenario_file import names
 
 MIRRORLAB = [sys.executable, "-m", "emulator.cli"]
 VOID = 4
-# Built-in scenarios with tests of their own: of the control plane, and of the fabric's parts.
+# Built-in scenarios with tests of their own: of the control plane, of the fabric's
+# parts, and of what devices do.
 APART = (
     "throttled-", "security-group-", "firewall-", "elastic-ip", "load-balancer-", "half-done-",
-    "trigger-lost", "flapping", "secondary-ip", "two-faults",
+    "trigger-lost", "flapping", "secondary-ip", "two-faults", "wildcard", "cgnat-", "udp",
+    "persistence-", "split-brain",
 )  # fmt: skip
 TIMEOUT_S = 150
 

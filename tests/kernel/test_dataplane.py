@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from netfilterqueue import Packet
@@ -16,8 +17,8 @@ from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.nfqueue import PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.mirror import FlowRecord, SnatKind
-from emulator.wire.segment import ACK, SYN, Endpoint, parse_headers, reset_for
-from netns.execute import call_in
+from emulator.wire.segment import ACK, PROTO_UDP, SYN, Endpoint, parse_headers, reset_for
+from netns.execute import call_in, run
 from tests.kernel.conftest import Small
 
 pytestmark = pytest.mark.root
@@ -35,7 +36,7 @@ def queue(small: Small, decide: Callable[[Packet], None]) -> Iterator[None]:
     ready, stop = threading.Event(), threading.Event()
 
     def serve() -> None:
-        rules.apply(["ext", "int"])
+        rules.apply(["ext", "int"], datagrams=True)
         packets = PacketQueue(rules.QUEUE, decide)
         ready.set()
         while not stop.is_set():
@@ -52,12 +53,12 @@ def queue(small: Small, decide: Callable[[Packet], None]) -> Iterator[None]:
         thread.join(5)
 
 
-def connect(small: Small, port: int = 40000) -> socket.socket:
-    """A client socket from 10.1.0.2:port to the VIP."""
+def connect(small: Small, port: int = 40000, to: Endpoint = VIP) -> socket.socket:
+    """A client socket from 10.1.0.2:port to the VIP, or elsewhere."""
 
     def open_() -> socket.socket:
         return socket.create_connection(
-            (str(VIP.address), VIP.port), timeout=5, source_address=("10.1.0.2", port)
+            (str(to.address), to.port), timeout=5, source_address=("10.1.0.2", port)
         )
 
     return small.closing.enter_context(call_in(small.client, open_))
@@ -119,6 +120,88 @@ def test_a_flow_installed_in_the_middle_goes_on(small: Small) -> None:
         assert receive(here, 5) == b"after"
         here.sendall(b"too")
         assert receive(there, 3) == b"too"
+    conntrack.close()
+
+
+SERVER_ITSELF = FlowRecord(
+    "vs", Endpoint.of("10.1.0.2:40000"), MEMBER, Endpoint.of("10.1.0.2:40000"), MEMBER,
+    SnatKind.NONE, 300,
+)  # fmt: skip
+
+
+def test_a_forwarded_flow_passes_untranslated(small: Small) -> None:
+    """An entry without translation is established, and that alone lets its packets through."""
+    conntrack = call_in(small.device, Conntrack)
+    listener = small.listen()
+    with queue(small, lambda packet: packet.accept()):
+        conntrack.install(SERVER_ITSELF)
+        here = connect(small, to=MEMBER)
+        there, peer = listener.accept()
+        small.closing.enter_context(there)
+        assert peer == ("10.1.0.2", 40000)
+        there.sendall(b"hello")
+        assert receive(here, 5) == b"hello"
+        assert conntrack.remove(SERVER_ITSELF)
+        here.sendall(b"lost")
+        assert select.select([there], [], [], 0.5)[0] == []
+    conntrack.close()
+
+
+def test_a_flow_that_was_elsewhere_for_a_while_comes_back(small: Small) -> None:
+    """Its numbers have moved on by more than any window: no packet of it is invalid here."""
+    conntrack = call_in(small.device, Conntrack)
+    elsewhere = (
+        ("raw", "PREROUTING", "-p", "tcp", "-j", "CT", "--notrack"),
+        ("filter", "FORWARD", "-j", "ACCEPT"),
+    )
+
+    def rule(verb: str) -> None:
+        for table, chain, *what in elsewhere:
+            run(small.device, ["iptables", "-t", table, verb, chain, *what])
+
+    listener = small.listen()
+    with queue(small, lambda packet: packet.accept()):
+        conntrack.install(SERVER_ITSELF)
+        here = connect(small, to=MEMBER)
+        there, _ = listener.accept()
+        small.closing.enter_context(there)
+        here.sendall(b"before")
+        assert receive(there, 6) == b"before"
+        rule("-I")
+        sender = threading.Thread(target=lambda: here.sendall(b"x" * 3_000_000), daemon=True)
+        sender.start()
+        assert len(receive(there, 3_000_000)) == 3_000_000
+        sender.join(5)
+        rule("-D")
+        here.sendall(b"after")
+        assert receive(there, 5) == b"after"
+        there.sendall(b"too")
+        assert receive(here, 3) == b"too"
+    conntrack.close()
+
+
+def test_a_udp_flow_is_translated_both_ways(small: Small) -> None:
+    conntrack = call_in(small.device, Conntrack)
+    flow = replace(record(Endpoint.of("10.1.0.2:40000"), "10.88.0.1:50000"), protocol=PROTO_UDP)
+
+    def bound(address: str, port: int) -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((address, port))
+        made.settimeout(5)
+        return small.closing.enter_context(made)
+
+    here = call_in(small.client, lambda: bound("10.1.0.2", 40000))
+    there = call_in(small.server, lambda: bound("10.2.0.2", 7))
+    with queue(small, lambda packet: packet.accept()):
+        conntrack.install(flow)
+        here.sendto(b"who", (str(VIP.address), VIP.port))
+        data, peer = there.recvfrom(100)
+        assert (data, peer) == (b"who", ("10.88.0.1", 50000))
+        there.sendto(b"me", peer)
+        assert here.recvfrom(100) == (b"me", (str(VIP.address), VIP.port))
+        assert conntrack.remove(flow)
+        here.sendto(b"lost", (str(VIP.address), VIP.port))
+        assert select.select([there], [], [], 0.5)[0] == []
     conntrack.close()
 
 

@@ -40,6 +40,7 @@ from emulator.core.device import Device
 from emulator.core.events import (
     ChannelDown,
     ChannelUp,
+    DatagramQueued,
     Event,
     HeartbeatHeard,
     OperatorStandby,
@@ -47,8 +48,10 @@ from emulator.core.events import (
     PeerMessages,
     Tick,
 )
+from emulator.core.fastpath import datagram as passes
 from emulator.core.fastpath import established
 from emulator.core.flow import FlowState
+from emulator.wire.datagram import Datagram
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import Ack, Decoder, FlowRecord, Message
 from emulator.wire.segment import Endpoint, Segment
@@ -220,6 +223,19 @@ class Pair:
             node.verdicts[self._packet_id] = "passed"
         else:
             self._handle(node, PacketQueued(self._packet_id, "ext", segment))
+        return self._packet_id
+
+    def datagram(self, sent: Datagram, at: str | None = None) -> int:
+        """A datagram reaches `at`, or the device the route points to; returns its number."""
+        self._packet_id += 1
+        node = self.nodes[at or self.routed_to or A]
+        if node.device is None:
+            return self._packet_id
+        sides = node.device.traffic.table.sides
+        if node.device.active and passes(sides, sent.emit(), self.now):
+            node.verdicts[self._packet_id] = "passed"
+        else:
+            self._handle(node, DatagramQueued(self._packet_id, "ext", sent))
         return self._packet_id
 
     def verdict(self, packet_id: int) -> str:

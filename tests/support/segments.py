@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from emulator.core.events import PacketQueued
 from emulator.wire.mirror import FlowRecord, SnatKind
-from emulator.wire.segment import ACK, FIN, PSH, RST, SYN, Endpoint, Segment
+from emulator.wire.mirrorparts import PersistRecord
+from emulator.wire.segment import ACK, FIN, PROTO_TCP, PROTO_UDP, PSH, RST, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 
 CLIENT = Endpoint.of("198.51.100.10:40000")
@@ -114,6 +115,10 @@ records = st.builds(
     member=endpoints,
     snat_kind=st.sampled_from(SnatKind),
     idle_timeout_s=st.integers(0, 0xFFFFFFFF),
+    protocol=st.sampled_from((PROTO_TCP, PROTO_UDP)),
+)
+persist_records = st.builds(
+    PersistRecord, names, st.ip_addresses(v=4), endpoints, st.integers(0, 0xFFFFFFFF)
 )
 
 

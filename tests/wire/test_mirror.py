@@ -25,15 +25,18 @@ from emulator.wire.mirror import (
     ResyncStart,
     SnatKind,
 )
-from emulator.wire.segment import Endpoint
+from emulator.wire.mirrorparts import PersistDown, PersistRecord, PersistUp
+from emulator.wire.segment import PROTO_TCP, PROTO_UDP, Endpoint
 from emulator.wire.seqnum import SeqNum
 from tests.support.segments import (
     CLIENT,
+    MEMBER,
     VIRTUAL,
     endpoints,
     examples,
     mutated,
     names,
+    persist_records,
     record,
     records,
 )
@@ -65,6 +68,18 @@ FIXED = [
         bytes.fromhex(
             "4d4c 01 0a 0014 0000 0000000c c633640a 9c40 0a63000a 0016 00000005 00000006"
         ),
+    ),
+    (
+        Message(13, FlowDown(CLIENT, VIRTUAL, PROTO_UDP)),
+        bytes.fromhex("4d4c 01 05 000d 0000 0000000d c633640a 9c40 0a63000a 0016 11"),
+    ),
+    (
+        Message(14, PersistUp(PersistRecord("vs", CLIENT.address, MEMBER, 180))),
+        bytes.fromhex("4d4c 01 0b 0010 0000 0000000e c633640a 0a001e15 0016 000000b4 7673"),
+    ),
+    (
+        Message(15, PersistDown("vs", CLIENT.address)),
+        bytes.fromhex("4d4c 01 0c 0006 0000 0000000f c633640a 7673"),
     ),
     (
         Message(10, LegBytes(CLIENT, VIRTUAL, True, b"rest")),
@@ -104,7 +119,9 @@ bodies = st.one_of(
     st.just(ResyncStart()),
     st.just(ResyncEnd()),
     st.builds(FlowUp, records),
-    st.builds(FlowDown, endpoints, endpoints),
+    st.builds(FlowDown, endpoints, endpoints, st.sampled_from((PROTO_TCP, PROTO_UDP))),
+    st.builds(PersistUp, persist_records),
+    st.builds(PersistDown, names, st.ip_addresses(v=4)),
     st.builds(FlowAcks, endpoints, endpoints, seqs, seqs),
     st.builds(LegBytes, endpoints, endpoints, st.booleans(), st.binary(max_size=2000)),
     st.builds(
@@ -184,6 +201,28 @@ def test_a_nonsense_record_is_a_mirror_error_or_a_record(data):
     assert flow_record.emit() == data
 
 
+@given(st.one_of(st.binary(max_size=80), mutated(persist_records.map(PersistRecord.emit))))
+@examples(200)
+def test_a_nonsense_persistence_record_is_a_mirror_error_or_a_record(data):
+    try:
+        found = PersistRecord.parse(data)
+    except MirrorError:
+        return
+    assert found.emit() == data
+
+
+@given(mutated(st.builds(PersistDown, names, st.ip_addresses(v=4)).map(
+    lambda down: Message(1, down).emit())))  # fmt: skip
+@examples(200)
+def test_a_nonsense_end_of_persistence_is_a_mirror_error_or_messages(data):
+    try:
+        got = Decoder().feed(data)
+    except MirrorError:
+        return
+    for message in got:
+        assert Decoder().feed(message.emit()) == [message]
+
+
 def test_a_long_body_is_refused_before_it_has_come():
     """A peer cannot make the receiver wait for, or keep, more than MAX_BODY."""
     header = bytes.fromhex("4d4c 01 04") + (MAX_BODY + 1).to_bytes(2, "big") + bytes(6)
@@ -206,11 +245,19 @@ def test_a_long_body_is_refused_before_it_has_come():
         FLOW_UP_BYTES[:36] + b"\x03" + FLOW_UP_BYTES[37:],
         FLOW_UP_BYTES[:41] + b"\x05" + FLOW_UP_BYTES[42:],
         FLOW_UP_BYTES[:-1] + b"\xff",
+        FLOW_UP_BYTES[:5] + b"\x25" + FLOW_UP_BYTES[6:] + b"\x06",
+        bytes.fromhex("4d4c 01 0b 000d 0000 00000009") + bytes(13),
+        bytes.fromhex("4d4c 01 0b 000f 0000 00000009") + bytes(14) + b"\xff",
+        bytes.fromhex("4d4c 01 0c 0003 0000 00000009") + bytes(3),
+        bytes.fromhex("4d4c 01 0c 0005 0000 00000009") + bytes(4) + b"\xff",
+        bytes.fromhex("4d4c 01 0c 00cd 0000 00000009") + bytes(4) + b"v" * 201,
     ],
     ids=[
         "magic", "version", "type 8", "type 0", "an ack with a body", "short flow key",
         "hello does not add up", "hello role", "hello not UTF-8", "SNAT kind", "name length",
-        "name not UTF-8",
+        "name not UTF-8", "TCP said in so many words", "short persistence record",
+        "persistence record not UTF-8", "short persistence key", "persistence key not UTF-8",
+        "persistence key's name too long",
     ],
 )  # fmt: skip
 def test_what_is_no_message(data):

@@ -79,7 +79,8 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
         first = min(sighting.frame for sighting, _ in lag.shown)
         return _cause(lag, _last_delivered(connection, before=first))
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
-        if connection.stream(direction).oldest_undelivered() is None:
+        opened = connection.server is not None or connection.proxied  # else its SYN was lost
+        if opened and connection.stream(direction).oldest_undelivered() is None:
             continue  # a lost acknowledgement of an end that waits for nothing tells nothing
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:

@@ -13,7 +13,7 @@ Rules never look at a scenario. `docs/fidelity.md` lists what each rule takes as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from emulator.lab.judge import datagrams, shortlived, splitbrain
@@ -32,6 +32,7 @@ from emulator.lab.judge.streams import ByteCount, Stream, compare
 from emulator.lab.judge.tracing import TAIL_NS, Sighting
 
 STALLED_S = 3.0
+_ANSWER_NS = 1_000_000_000  # a short connection is answered in less, or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,19 @@ def judge(facts: Facts) -> list[Verdict]:
 
 
 def _judge_short(connections: list[Connection], facts: Facts) -> Verdict:
-    """One verdict on connections that come one after the other: that of the last one unless they
-    are answered to the end."""
+    """One verdict on connections that come one after the other: unless they are answered to the
+    end, that of the last one that had time to be."""
     each = [judge_connection(c, facts) for c in connections]
-    last, whole = each[-1], shortlived.merged(connections)
+    old = [v for v in each if facts.end_ns - _opened_ns(v.connection) > _ANSWER_NS]
+    last, whole = (old or each)[-1], shortlived.merged(connections)
     found, shown = shortlived.members(connections), shortlived.shown(connections)
     blackout = Blackout(
         _blackout(whole, Direction.TO_CLIENT), _blackout(whole, Direction.TO_SERVER)
     )
     outcome, cause = last.outcome, last.cause
+    if outcome == "SURVIVED":  # open, and nothing came of it
+        unopened = replace(whole, server=None)  # where its SYN went, and those before it
+        outcome, cause = "STALLED", explain_loss(unopened, facts)
     if shortlived.works(connections):
         cause_id, text = shortlived.in_words(found, shown)
         outcome, cause = "SURVIVED", Cause(cause_id, text, _evidence(shown))
@@ -93,6 +98,10 @@ def _judge_datagrams(flow: Connection, facts: Facts) -> Verdict:
         cause = Cause(None, text, _evidence(shown))
     blackout = Blackout(_blackout(flow, Direction.TO_CLIENT), _blackout(flow, Direction.TO_SERVER))
     return Verdict(flow.name, flow, outcome, blackout, datagrams.count(flow), cause)
+
+
+def _opened_ns(connection: Connection) -> int:
+    return connection.transmissions[0][0].origin.time_ns
 
 
 def _evidence(shown: Sequence[tuple[Sighting, str]]) -> tuple[Evidence, ...]:

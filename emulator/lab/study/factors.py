@@ -169,7 +169,7 @@ def _matters(factor: Factor, scenario: Scenario) -> bool:
     """A setting that the virtual server's type makes no use of is no factor by itself."""
     server = scenario.virtual_server
     if factor.id == "loose-initiation":
-        return server.type == "fastL4"
+        return server.type != "standard"
     if factor.id == "sync":
         return server.type == "standard" and server.mirroring
     if factor.id == "firewall-loose":

@@ -12,6 +12,7 @@ gets JSON lines:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -52,6 +53,10 @@ class Exchange:
                 self._report(now)
             if select.select([self._socket], [], [], max(0.0, due - now))[0]:
                 self._receive()
+
+    def close(self) -> None:
+        self._socket.close()
+        self._file.close()
 
     def _send(self, now: float) -> None:
         datagram = line(self._index, SIZE)
@@ -95,7 +100,8 @@ def main() -> int:
     if len(sys.argv) < 5:
         print(__doc__, file=sys.stderr)
         return 2
-    Exchange(sys.argv[2], Path(sys.argv[3])).run()
+    with contextlib.closing(Exchange(sys.argv[2], Path(sys.argv[3]))) as exchange:
+        exchange.run()
     return 0
 
 
