@@ -22,7 +22,9 @@ APART = (
     "throttled-", "security-group-", "firewall-", "elastic-ip", "load-balancer-", "half-done-",
     "trigger-lost", "flapping", "secondary-ip", "two-faults", "wildcard", "cgnat-", "udp",
     "persistence-", "split-brain",
+    "workloads", "ftp-", "ssh-keepalive", "fleet-", "endpoint-", "application-timer", "long-delay",
 )  # fmt: skip
+ALONG = ("workloads", "application-timer")  # of these, made along with the others
 TIMEOUT_S = 150
 
 
@@ -69,7 +71,8 @@ def run_cli(scenario: str, output: Path, *options: str, timeout_s: float = TIMEO
 def scenario_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Finished]]:
     """Every built-in scenario, three at a time: a run mostly waits."""
     pool = ThreadPoolExecutor(max_workers=3)
-    return {name: pool.submit(run_cli, name, tmp_path_factory.mktemp(name)) for name in short()}
+    wanted = [*short(), *ALONG]
+    return {name: pool.submit(run_cli, name, tmp_path_factory.mktemp(name)) for name in wanted}
 
 
 @pytest.fixture

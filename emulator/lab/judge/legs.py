@@ -20,6 +20,9 @@ Record = Mapping[str, object]
 Ends = tuple[Endpoint, Endpoint]  # of a client-side connection: client, virtual server
 
 _NEAR = 1 << 24  # octets: as far as two devices' places in one connection can be apart
+# No traffic leaves a device by its HA interface, but calls to the cloud's API do, which serve no
+# client, whatever client's SYN was swallowed just before.
+_MANAGEMENT = ":ha"
 _NAMING = ("flow-created", "flow-restored")
 
 
@@ -61,6 +64,8 @@ class Joiner:
         """The client side of the connection a device's own segment belongs to."""
         origin, segment = transmission.origin, transmission.segment
         if not (is_device(origin.node) and origin.outgoing) or segment.flags & RST:
+            return None
+        if origin.point.endswith(_MANAGEMENT):
             return None
         pair = (segment.source, segment.destination)
         starts = segment.flags & (SYN | ACK) == SYN

@@ -35,7 +35,7 @@ from emulator.lab.workload.session import (
     write_log,
 )
 
-BURST, EVERY_S = 8, 2.0
+BURST, EVERY_S = 6, 2.0
 _SERVER_FIRST = "ehr-server-first"
 
 

@@ -43,12 +43,12 @@ from emulator.lab.workload.applications import PORTS
 PACE_S = {
     "ssh": 0.1, "telnet": 0.1, "echo": 0.05, "bulk": 0.03, "idle": 0.1, "feed": 0.1, "pausing": 0.1,
     "ssh-keepalive": 0.1, "ssh-bulk": 0.02,
-    "ehr-idle": 0.2, "ehr-client-first": 0.4, "ehr-server-first": 0.4, "ehr-bursty": 0.2,
+    "ehr-idle": 0.2, "ehr-client-first": 0.5, "ehr-server-first": 0.5, "ehr-bursty": 0.2,
 }  # fmt: skip
 LINE_BYTES = {
     "ssh": 64, "telnet": 64, "echo": 1024, "bulk": 4096, "idle": 64, "feed": 256, "pausing": 64,
     "ssh-keepalive": 64, "ssh-bulk": 4096,
-    "ehr-idle": 64, "ehr-client-first": 256, "ehr-server-first": 256, "ehr-bursty": 1024,
+    "ehr-idle": 64, "ehr-client-first": 256, "ehr-server-first": 256, "ehr-bursty": 512,
 }  # fmt: skip
 _SILENT = ("idle", "ssh-keepalive", "ehr-idle")  # until woken
 QUIET_AFTER = 10  # lines of an idle session

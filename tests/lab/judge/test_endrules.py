@@ -80,10 +80,12 @@ def test_a_close_long_after_an_answered_line_is_none() -> None:
 
 def test_who_is_reset_by_a_device_did_not_give_up() -> None:
     talk = opened()
-    waits(talk, (0.3, 0.6, 1.2))
+    waits(talk, DOUBLING)
     talk.wait(1)
     talk.client("pwd\n", "b", again=True, until="bigip-b:ext")
     talk.device_resets("b")
+    talk.wait(60)  # and no retransmission any more
+    last_sign(talk)
     assert found(talk) == ("RESET", "no-flow-reset")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from emulator.lab.judge.legs import Joiner, Record
@@ -62,6 +64,16 @@ def test_without_a_journal_the_client_whose_syn_the_device_swallowed() -> None:
     joiner = Joiner([])
     joiner.client_syn(into("bigip-a"))
     assert joiner.join(sent("bigip-a", SNAT, MEMBER, SYN)) == (CLIENT, VIP)
+
+
+def test_a_call_to_the_clouds_api_serves_no_client() -> None:
+    """To port 80, while a client's SYN for port 80 went into a device that stands by."""
+    joiner = Joiner([])
+    joiner.client_syn(into("bigip-a", virtual=Endpoint.of("10.99.0.10:80")))
+    api = sent("bigip-a", Endpoint.of("10.0.12.11:38420"), Endpoint.of("10.0.2.10:80"), SYN)
+    [sighting] = api.sightings
+    api.sightings = [replace(sighting, point="bigip-a:ha")]
+    assert joiner.join(api) is None
 
 
 def test_a_device_that_swallowed_no_syn_serves_nobody() -> None:
