@@ -71,6 +71,10 @@ ADVICE: dict[str, tuple[str, ...]] = {
         "Do not put this kind of load balancer before connections that have to live: it ends "
         "them itself. Fail over by routes, or use one that diverts connections.",
     ),
+    "persistence-lost": (
+        "Mirror the persistence records as well (mirror in the persistence profile), so that the "
+        "new device sends a client's new connections to the same pool member.",
+    ),
     "split-brain": (
         "Give the heartbeats a second path: both devices were active because they did not hear "
         "each other.",
