@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from emulator.core.config import Config, FloatingAddress
 from emulator.lab import deployment
-from emulator.lab.capture import _arguments
+from emulator.lab.capture import points_of
 from emulator.lab.judge.facts import gather
 from emulator.lab.judge.tracing import Trace, trace
 from emulator.lab.judge.verdict import Verdict, judge
@@ -104,11 +104,8 @@ def test_a_setting_that_could_have_no_effect_is_an_error(
 
 def point(node: str, name: str) -> pcapng.Interface:
     """As dumpcap is told to describe it."""
-    for interface in WORLD.interfaces:
-        words = _arguments(node, interface)
-        if words and words[1] == name:
-            return pcapng.Interface(words[3], words[5], pcapng.LINKTYPE_ETHERNET, 10**9)
-    raise KeyError(f"{node}:{name}")
+    [found] = [p for p in points_of(WORLD, node) if p.interface == name]
+    return pcapng.Interface(found.name, found.description, pcapng.LINKTYPE_ETHERNET, 10**9)
 
 
 MACS = {
