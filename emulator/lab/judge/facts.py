@@ -248,6 +248,7 @@ def _assign(transmissions: Sequence[Transmission], joiner: Joiner) -> list[Conne
     for transmission in transmissions:
         opened = _opening(transmission, owners)
         if opened is not None:
+            _forget(owners, (opened.client.local, opened.client.remote))
             connections.append(opened)
             owners[opened.client.local, opened.client.remote] = (opened, Direction.TO_SERVER)
             owners[opened.client.remote, opened.client.local] = (opened, Direction.TO_CLIENT)
@@ -272,6 +273,15 @@ def _assign(transmissions: Sequence[Transmission], joiner: Joiner) -> list[Conne
             owners.setdefault((source, destination), (connection, direction))
             owners.setdefault((destination, source), (connection, back))
     return connections
+
+
+def _forget(owners: dict[Pair, tuple[Connection, Direction]], client_side: Pair) -> None:
+    """A port used again: what the server's side sends belongs to the new connection, too."""
+    if client_side not in owners:
+        return
+    old = owners[client_side][0]
+    for pair in [p for p, (owner, _) in owners.items() if owner is old]:
+        del owners[pair]
 
 
 def _opening(

@@ -25,13 +25,20 @@ def asked(monkeypatch: pytest.MonkeyPatch):
     now = [1_000_000_000 * 1_000_000_000]
     port = [40000]
 
-    def ask(via: str, member: str = "10.0.31.100", client: str = "10.0.1.10", **options):
-        port[0] += 1
+    def ask(
+        via: str,
+        member: str = "10.0.31.100",
+        client: str = "10.0.1.10",
+        *,
+        same_port: bool = False,
+        **options,
+    ):
+        port[0] += not same_port
         monkeypatch.setattr(tape, "CLIENT", tape.Endpoint.of(f"{client}:{port[0]}"))
         monkeypatch.setattr(tape, "SERVER", tape.Endpoint.of(f"{member}:{PORT}"))
-        talk = Conversation()
+        talk = Conversation(isn=now[0] % 1_000_003)
         talk.now = now[0]
-        talk._ident = port[0] * 100 % 60000
+        talk._ident = now[0] // tape.MS % 60000
         if options:
             talk._client(b"", tape.SYN, via, **options)
         else:
@@ -66,6 +73,14 @@ def test_all_are_one_and_one_device_is_no_news(asked) -> None:
     assert found.members.before == ("backend-1",)
     assert found.members.moved is None
     assert len(found.members.each) == 3
+
+
+def test_a_port_used_again_is_another_connection(asked) -> None:
+    """Both are answered: what the server sends to the same address is not the first one's."""
+    found = verdict(asked("a"), asked("a", same_port=True))
+    assert found.members is not None
+    assert [a.member for a in found.members.each] == ["backend-1", "backend-1"]
+    assert found.members.failed == 0
 
 
 def test_the_same_member_by_the_other_device(asked) -> None:
