@@ -15,6 +15,7 @@ from emulator.commands.terminal import Main, run_command
 COMMANDS = {
     "run": "experiments",
     "scenarios": "experiments",
+    "replay": "recordings",
     "why": "studies",
     "matrix": "studies",
     "up": "hands",
@@ -38,6 +39,7 @@ def cli() -> None:
 
     \b
     See one experiment, end to end:      mirrorlab run article
+    Your own recording, replayed:         mirrorlab replay my.pcap
     Have a look around by hand:          mirrorlab up
                                          mirrorlab shell client      (then: ssh vip)
                                          mirrorlab failover

@@ -32,6 +32,8 @@ PURE = (
     "emulator.lab.control_plane",
     "emulator.lab.deployment",
     "emulator.lab.judge",
+    "emulator.lab.replay.account",
+    "emulator.lab.replay.flows",
     "emulator.lab.result",
     "emulator.lab.settings",
     "emulator.lab.story",

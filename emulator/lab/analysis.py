@@ -16,6 +16,7 @@ from emulator.lab.judge.explain import CAPTURE
 from emulator.lab.judge.facts import Facts, Record, gather
 from emulator.lab.judge.tracing import trace
 from emulator.lab.judge.verdict import judge
+from emulator.lab.replay.account import RECORDED, with_replay
 from emulator.lab.result import Disturbance, MirrorState, Result, result
 from emulator.lab.settings.scenario import Scenario
 from emulator.wire import pcapng
@@ -32,6 +33,8 @@ def analyse(
     facts = facts_of(folder / CAPTURE, read_journals(folder))
     reasons = (*disturbance.reasons, *_faults(facts, scenario))
     found = result(scenario, facts, judge(facts), replace(disturbance, reasons=reasons), mirror)
+    if (recorded := folder / RECORDED).exists():
+        found = with_replay(found, json.loads(recorded.read_text()), facts.records)
     return _write(folder, found)
 
 
@@ -56,7 +59,9 @@ def _faults(facts: Facts, scenario: Scenario) -> list[str]:
     for connection in facts.connections:
         if connection.to_client.gap or connection.to_server.gap:
             found.append(f"the capture misses bytes of {connection.name}")
-    if missing := set(scenario.sessions) - {c.name for c in facts.connections}:
+    replayed = {str(r["session"]) for r in facts.records_of("replayed")}
+    wanted = replayed or set(scenario.sessions)
+    if missing := wanted - {c.name for c in facts.connections}:
         found.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
     if cut := facts.records_of("malformed"):
         found.append(f"{cut[0]['node']} could not read a packet: {cut[0]['reason']}")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from emulator.device.control import ControlError
 from emulator.lab import analysis
-from emulator.lab.experiment import Behind, Experiment, Progress
+from emulator.lab.experiment import Behind, Experiment, Progress, TrafficOf
 from emulator.lab.instance import Lab
 from emulator.lab.meter import measure_host
 from emulator.lab.result import Disturbance, Result
@@ -34,6 +34,7 @@ from netns.build import BuildError
 from netns.execute import NamespaceError
 
 MAX_LAG_S = 1.0  # a third of the failover time-out: later than this and timers lie
+SCENARIO = "scenario.json"  # in the run's folder: the whole of it, overrides and all
 MAX_STEP_S = 0.05  # captures, journals and programs are compared on the wall clock
 
 
@@ -51,18 +52,21 @@ def run_scenario(
     *,
     progress: Progress = lambda _: None,
     behind: Behind | None = None,
+    traffic: TrafficOf | None = None,
 ) -> Run:
     """Run `scenario`; its folder is made below `runs`.
 
     `behind` is called just before the failover and may change the world behind the
-    scenario's back (tests plant faults with it). A lab that fails half-way gives a void
+    scenario's back (tests plant faults with it). `traffic` makes what stands in the place of the
+    scenario's sessions. A lab that fails half-way gives a void
     result, never an exception; OSError when `runs` cannot be written to.
     """
     lab_id = secrets.token_hex(3)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     with _handed_over(runs / f"{stamp}-{scenario.name}-{lab_id}") as folder:
+        (folder / SCENARIO).write_text(scenario.model_dump_json(indent=1) + "\n")
         lab = Lab(lab_id, scenario, folder)
-        experiment = Experiment(lab, folder, progress, behind)
+        experiment = Experiment(lab, folder, progress, behind, traffic)
         fault = ""
         with measure_host() as meter:
             try:

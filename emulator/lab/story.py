@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.markup import escape
 
+from emulator.lab.replay.account import flow_words, recording_words
+
 _STYLE = {
     "SURVIVED": "bold green",
     "CLOSED": "green",
@@ -39,10 +41,16 @@ def story(result: dict[str, Any], folder: str) -> str:
             "No network result follows from it.",
             "",
         ]
+    recording = result.get("recording")
+    if recording:
+        lines += [*map(escape, recording_words(recording)), ""]
     lines += _failover(result["failover"])
     start = (result["failover"] or {}).get("triggered")
     for connection in result["connections"]:
         lines += ["", *_connection(connection, start)]
+        if recording and "recording" in connection:
+            words = flow_words(connection, recording, result["failover"] is not None)
+            lines += [f"  {escape(line)}" for line in words]
     lines += ["", f"Capture of every node, merged:  {escape(folder)}/run.pcapng"]
     lines += [f"The same as data:               {escape(folder)}/result.json"]
     return "\n".join(lines)

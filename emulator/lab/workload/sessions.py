@@ -16,6 +16,8 @@ from emulator.lab.instance import Lab
 from emulator.lab.workload.session import LINE_BYTES, wake_file
 from netns.execute import spawn
 
+MIN_LINES = 5  # exchanged by every session before anything is done to it
+
 
 @dataclass(slots=True)
 class _Log:
@@ -47,6 +49,30 @@ class Sessions:
             name: _Log(folder / f"session-{name}.jsonl") for name in lab.scenario.sessions
         }
         self._settled: dict[str, str] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._logs)
+
+    @property
+    def held_from_start(self) -> int:
+        return len(self._logs)
+
+    @property
+    def remaining_s(self) -> float:
+        return 0.0
+
+    def opened(self) -> bool:
+        return self.conversing(MIN_LINES)
+
+    def steady_over(self, elapsed_s: float, planned_s: float, *, failover: bool) -> bool:
+        return elapsed_s >= planned_s
+
+    def steady_at_most_s(self, planned_s: float) -> float:
+        return planned_s
+
+    def failover_begins(self) -> None:
+        """Nothing: they go on as they are."""
 
     def start(self) -> None:
         """One process per session."""
