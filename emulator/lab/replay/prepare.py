@@ -38,12 +38,9 @@ def look(
     """The recording, and where it comes from; raises RecordingError, OSError."""
     origin = origin_of(path)
     moment = wish.moment
-    found = survey(path, moment, progress)
     if moment is None and origin is not None and origin.failover_s is not None:
-        seconds = origin.failover_s - found.first_ns / 1e9
-        if 0 < seconds < found.duration_s:
-            found.at_ns = int(origin.failover_s * 1e9)
-    return found, origin
+        moment = Moment(clock_ns=int(origin.failover_s * 1e9))
+    return survey(path, moment, progress), origin
 
 
 def chosen(found: Recording, wanted: str | None) -> list[Flow]:

@@ -52,10 +52,12 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A place in a recording: a frame, or seconds after its first one."""
+    """A place in a recording: a frame, or seconds after its first one, or a time (since 1970)
+    that may lie outside of it."""
 
     frame: int | None = None
     seconds: float | None = None
+    clock_ns: int | None = None
 
 
 def survey(path: Path, moment: Moment | None = None, progress: Progress | None = None) -> Recording:
@@ -123,6 +125,8 @@ def _feed(
 def _look_for(moment: Moment, found: Recording, time_ns: int) -> None:
     if moment.frame is not None:
         past = found.frames > moment.frame
+    elif moment.clock_ns is not None:
+        past = time_ns > moment.clock_ns
     else:
         past = time_ns - found.first_ns > (moment.seconds or 0.0) * 1e9
     if not past:
@@ -143,6 +147,9 @@ def _check(found: Recording, moment: Moment | None) -> None:
                 f"it lasts {found.duration_s:.3f} s"
             )
         found.at_ns = found.first_ns + int(moment.seconds * 1e9)
+    if moment.clock_ns is not None:
+        inside = found.first_ns <= moment.clock_ns <= found.last_ns
+        found.at_frame, found.at_ns = (found.at_frame, moment.clock_ns) if inside else (0, 0)
 
 
 @contextmanager
