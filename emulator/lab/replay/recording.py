@@ -191,7 +191,7 @@ def _frames(path: Path, progress: Progress | None) -> Iterator[pcapng.Frame]:
 
 def _of_lab(point: pcapng.Interface) -> bool:
     """Whether a lab's capture point describes itself as `lab.capture` has it."""
-    return ":" in point.name and "peer=" in point.description and "mac=" in point.description
+    return ":" in point.name and "mac=" in point.description
 
 
 def _what(found: Recording) -> str:
