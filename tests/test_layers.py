@@ -33,6 +33,7 @@ PURE = (
     "emulator.lab.deployment",
     "emulator.lab.judge",
     "emulator.lab.replay.account",
+    "emulator.lab.replay.fates",
     "emulator.lab.replay.flows",
     "emulator.lab.result",
     "emulator.lab.settings",

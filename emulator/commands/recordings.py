@@ -31,6 +31,7 @@ from emulator.commands.terminal import (
     stdout,
 )
 from emulator.lab.replay.account import Json, ended
+from emulator.lab.replay.flows import Flow
 from emulator.lab.replay.prepare import Wish, chosen, listing, look, prepare
 from emulator.lab.replay.recording import Moment, Recording, RecordingError
 from emulator.lab.replay.traffic import Replay
@@ -45,6 +46,10 @@ _LONG_S = 120.0
 @click.option("--scenario", default="article-snat-pool", show_default=True, help="name or file")
 @click.option("--list", "only_list", is_flag=True, help="show the flows of the recording, no more")
 @click.option("--flow", "flows", help="numbers (3 or 1,4-6), 'port 22', 'host 192.0.2.1', 'A:PORT'")
+@click.option(
+    "--packets", is_flag=True,
+    help="send the client's packets of one flow as they are, and say what became of each",
+)  # fmt: skip
 @click.option("--at", type=float, help="the failover comes so many seconds into the recording")
 @click.option("--at-frame", type=int, help="the failover comes after this frame of it")
 @click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
@@ -70,6 +75,7 @@ def replay(  # one parameter an option
     scenario: str,
     only_list: bool,
     flows: str | None,
+    packets: bool,
     at: float | None,
     at_frame: int | None,
     how: str | None,
@@ -108,9 +114,13 @@ def replay(  # one parameter an option
         wanted = _for_replay(wanted, how, moment)
         with _reading(recording) as progress:
             found, origin = look(recording, wish, progress)
-        picked = chosen(found, flows)
+        picked = chosen(found, flows, silent=packets)
     _warn(found)
     need_host()
+    if packets:
+        with _readable():
+            _packets(wanted, found, picked, form, output)
+        return
     with tempfile.TemporaryDirectory(prefix="mirrorlab-replay-", dir=_spool()) as folder:
         with _readable(), _reading(recording) as progress:
             told = prepare(found, origin, picked, wanted, wish, Path(folder), progress)
@@ -223,3 +233,25 @@ def _run(told: Replay, scenario: Scenario, form: str, output: Path) -> None:
         sys.exit(FAULT)
     if not as_expected(done.result):
         sys.exit(NOT_AS_EXPECTED)
+
+
+def _packets(
+    scenario: Scenario, found: Recording, picked: list[Flow], form: str, output: Path
+) -> None:
+    from emulator.lab.replay.packets import replay_packets
+
+    if len(picked) != 1 or scenario.world != "cloud":
+        raise Fail("--packets takes one flow (--flow N), in world cloud", USAGE)
+    done = replay_packets(scenario, found, picked[0], output, stderr.print)
+    if form == "json":
+        click.echo(json.dumps(done, indent=2))
+        return
+    click.echo(f"{done['file']} flow {done['flow']}: {done['client']} -> {done['server']}")
+    after = None
+    for fate in done["packets"]:
+        sent = fate["sent"]
+        if sent["after_failover"] != after:
+            after = sent["after_failover"]
+            click.echo("after the failover:" if after else "before the failover:")
+        click.echo(f"  {sent['number']:>5}  {sent['text']:<48}  {fate['text']}")
+    click.echo(f"Captures:  {done['folder']}/run.pcapng")

@@ -63,7 +63,7 @@ def run_scenario(
     """
     lab_id = secrets.token_hex(3)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    with _handed_over(runs / f"{stamp}-{scenario.name}-{lab_id}") as folder:
+    with handed_over(runs / f"{stamp}-{scenario.name}-{lab_id}") as folder:
         (folder / SCENARIO).write_text(scenario.model_dump_json(indent=1) + "\n")
         lab = Lab(lab_id, scenario, folder)
         experiment = Experiment(lab, folder, progress, behind, traffic)
@@ -125,7 +125,7 @@ def _keep_logs(lab: Lab) -> None:
 
 
 @contextlib.contextmanager
-def _handed_over(folder: Path) -> Iterator[Path]:
+def handed_over(folder: Path) -> Iterator[Path]:
     """Make the folder and what is missing above it; in the end, whatever happened, all that
     was made belongs to whoever called sudo."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -43,8 +43,9 @@ def look(
     return survey(path, moment, progress), origin
 
 
-def chosen(found: Recording, wanted: str | None) -> list[Flow]:
-    """The flows to replay; raises RecordingError when there are none, or too many."""
+def chosen(found: Recording, wanted: str | None, *, silent: bool = False) -> list[Flow]:
+    """The flows to replay, with `silent` those without payload, too; raises RecordingError when
+    there are none, or too many."""
     try:
         flows = found.flows if wanted is None else list(matching(found.flows, wanted))
     except ValueError as error:
@@ -55,7 +56,7 @@ def chosen(found: Recording, wanted: str | None) -> list[Flow]:
             f"{found.path}: no flow is {wanted}; it has {len(found.flows)}, numbers up to {last} "
             "(--list shows them)"
         )
-    said = [flow for flow in flows if sum(flow.octets)]
+    said = [flow for flow in flows if silent or any(flow.octets)]
     if not said:
         which = f"flow {flows[0].number} has" if len(flows) == 1 else "its flows have"
         raise RecordingError(f"{found.path}: {which} no payload: nothing to replay")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emulator.lab.replay.flows import Flow, FlowTable, Sink, at_one_point
 from emulator.wire import pcap, pcapng
-from emulator.wire.datagram import LINKTYPES, NoSegment, segment_in
+from emulator.wire.datagram import LINKTYPES, NoSegment, network_layer, segment_in
 
 _EVERY = 2000  # frames between two words on progress
 _GZIP = b"\x1f\x8b"
@@ -90,6 +90,27 @@ def extract(
     _feed(Recording(found.path), table, None, progress)
     known = {flow.number: flow for flow in table.flows if flow.number in numbers}
     found.flows = [known.get(flow.number, flow) for flow in found.flows]
+
+
+def packets_of(found: Recording, flow: Flow) -> list[tuple[int, bytes]]:
+    """The whole IPv4 packets of a flow's client, with their frames' numbers, later fragments
+    among them; raises RecordingError, OSError."""
+    client, server = flow.ends
+    pair = client[:-2] + server[:-2]
+    packets = []
+    for number, frame in enumerate(_frames(found.path, None), 1):
+        start = network_layer(frame.interface.linktype, frame.data)
+        if number < flow.first_frame or frame.interface.name != flow.point or start is None:
+            continue
+        packet = frame.data[start:]
+        if len(packet) < 40 or packet[0] >> 4 != 4 or packet[12:20] != pair or packet[9] != 6:
+            continue
+        packet = packet[: int.from_bytes(packet[2:4], "big")]
+        header = (packet[0] & 15) * 4
+        later = int.from_bytes(packet[6:8], "big") & 0x1FFF
+        if later or packet[header : header + 4] == client[-2:] + server[-2:]:
+            packets.append((number, packet))
+    return packets
 
 
 def _feed(
