@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.wire import pcap, pcapng
-from emulator.wire.datagram import NoSegment, Seen, segment_in
+from emulator.wire.linklayer import NoSegment, Seen, segment_in
 from emulator.wire.segment import ACK, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 

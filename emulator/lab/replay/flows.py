@@ -16,7 +16,7 @@ from enum import Enum
 from ipaddress import ip_address
 from typing import Protocol
 
-from emulator.wire.datagram import Seen
+from emulator.wire.linklayer import Seen
 from emulator.wire.segment import ACK, FIN, RST, SYN
 
 CLIENT, SERVER = 0, 1  # who says something; an index

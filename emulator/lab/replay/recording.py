@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emulator.lab.replay.flows import Flow, FlowTable, Sink, at_one_point
 from emulator.wire import pcap, pcapng
-from emulator.wire.datagram import LINKTYPES, NoSegment, network_layer, segment_in
+from emulator.wire.linklayer import LINKTYPES, NoSegment, network_layer, segment_in
 
 _EVERY = 2000  # frames between two words on progress
 _GZIP = b"\x1f\x8b"

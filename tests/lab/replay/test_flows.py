@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.lab.replay.flows import CLIENT, SERVER, End, Flow, FlowTable, at_one_point, matching
-from emulator.wire.datagram import Seen
+from emulator.wire.linklayer import Seen
 from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint
 
 ENDS = (Endpoint.of("192.0.2.1:50000").pack(), Endpoint.of("198.51.100.2:22").pack())
