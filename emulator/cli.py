@@ -17,6 +17,7 @@ COMMANDS = {
     "lint": "inputs",
     "translate": "inputs",
     "scenarios": "experiments",
+    "replay": "recordings",
     "why": "studies",
     "matrix": "studies",
     "claims": "claims",
@@ -45,6 +46,7 @@ def cli() -> None:
 
     \b
     See one experiment, end to end:      mirrorlab run article
+    Your own recording, replayed:         mirrorlab replay my.pcap
     Have a look around by hand:          mirrorlab up
                                          mirrorlab shell client      (then: ssh vip)
                                          mirrorlab failover

@@ -20,6 +20,7 @@ from emulator.lab.judge.explain import CAPTURE
 from emulator.lab.judge.facts import Facts, Record, gather
 from emulator.lab.judge.tracing import trace
 from emulator.lab.judge.verdict import judge
+from emulator.lab.replay.account import RECORDED, with_replay
 from emulator.lab.result import Disturbance, MirrorState, Result, result
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.workload.applications import connections
@@ -40,6 +41,8 @@ def analyse(
     reasons = (*disturbance.reasons, *_faults(facts, scenario))
     verdicts = judge(facts)
     found = result(scenario, facts, verdicts, replace(disturbance, reasons=reasons), mirror)
+    if (recorded := folder / RECORDED).exists():
+        found = with_replay(found, json.loads(recorded.read_text()), facts.records)
     title = f"scenario {scenario.name}: {scenario.title}"
     annotate(
         folder / CAPTURE,
@@ -73,8 +76,9 @@ def _faults(facts: Facts, scenario: Scenario) -> list[str]:
             found.append(f"the capture misses bytes of {connection.name}")
     seen = {c.name for c in facts.connections}
     seen |= {flow.name for flow in datagrams.flows(facts.raw_datagrams, facts.end_ns)}
+    replayed = {str(r["session"]) for r in facts.records_of("replayed")}
     due = {name for session in scenario.sessions for name in connections(session)}
-    if missing := due - seen:
+    if missing := (replayed or due) - seen:
         found.append(f"the capture has no beginning of {', '.join(sorted(missing))}")
     if cut := facts.records_of("malformed"):
         found.append(f"{cut[0]['node']} could not read a packet: {cut[0]['reason']}")

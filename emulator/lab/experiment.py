@@ -21,29 +21,36 @@ from emulator.lab.result import MirrorState
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.scenario import Failover, How
 from emulator.lab.wait import LabFault, wait_until
-from emulator.lab.workload.applications import held_flows
 from emulator.lab.workload.sessions import Sessions
+from emulator.lab.workload.traffic import Traffic
 from netns.execute import NamespaceError, call_in
 from netns.topology import ROUTER
 
 OPEN_S = 20.0
 API_CALLS = 10  # of a failover, one after the other
 WATCH_S = 8000.0  # beyond any deadline of a scenario
-MIN_LINES = 5  # exchanged by every session before anything is done to it
 
 Progress = Callable[[str], None]
 Behind = Callable[[Lab], None]
+TrafficOf = Callable[[Lab, Path], Traffic]
 
 
 class Experiment:
     """One experiment. `run` once, then `stop`, whatever happened."""
 
-    def __init__(self, lab: Lab, folder: Path, progress: Progress, behind: Behind | None) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        folder: Path,
+        progress: Progress,
+        behind: Behind | None,
+        traffic: TrafficOf | None = None,
+    ) -> None:
         self._lab, self._folder = lab, folder
         self._progress, self._behind = progress, behind
         self._scenario = lab.scenario
         self._capture = Capture(lab.world, lab.folder, folder)
-        self._sessions = Sessions(lab, folder)
+        self._traffic: Traffic = (traffic or Sessions)(lab, folder)
         self._journal = (folder / "lab.jsonl").open("a", buffering=1)
         self._drops: dict[str, int] = {}
         self.losses: list[str] = []
@@ -65,12 +72,12 @@ class Experiment:
         fault = self._scenario.mirror_channel
         if fault is not None and fault.before_failover_s is None:
             self._harm_channel(fault)
-        self._progress(f"opening {', '.join(self._scenario.sessions)}")
+        self._progress(f"opening {', '.join(self._traffic.names)}")
         self._open_sessions()
         failover = self._scenario.failover
         if failover is None:
             self._progress("no failover: watching steady traffic")
-            self._steady(self._scenario.observe_s, ends_are_faults=False)
+            self._steady(self._scenario.observe_s, failover=False)
             self._look()
         else:
             self._progress("steady traffic")
@@ -86,7 +93,7 @@ class Experiment:
     def stop(self) -> None:
         """End the captures first: what teardown does is no evidence."""
         self.losses += self._capture.stop()
-        self._sessions.stop()
+        self._traffic.stop()
         self._journal.close()
 
     def _check(self) -> None:
@@ -94,13 +101,13 @@ class Experiment:
         self._capture.check()
 
     def _open_sessions(self) -> None:
-        self._sessions.start()
+        self._traffic.start()
 
         def conversing() -> bool:
             self._check()
-            if failed := self._sessions.ended() or self._sessions.failed_to_open():
+            if failed := self._traffic.ended() or self._traffic.failed_to_open():
                 raise LabFault(f"a session did not open: {failed[0]}")
-            return self._sessions.conversing(MIN_LINES)
+            return self._traffic.opened()
 
         wait_until("every session to converse", conversing, timeout_s=OPEN_S)
         if self._scenario.virtual_server.mirroring and self._scenario.devices.await_mirror:
@@ -109,8 +116,7 @@ class Experiment:
     def _mirrored(self) -> bool:
         """Whether the standby holds every flow, or there is no channel to give it any."""
         active, standby = (self._lab.status(node) for node in DEVICES)
-        flows = sum(map(held_flows, self._scenario.sessions))
-        held = _count(standby, "mirrored_flows") >= flows
+        held = _count(standby, "mirrored_flows") >= self._traffic.held_from_start
         return held or active.get("mirror_channel") == "down"
 
     def _harm_channel(self, fault: MirrorChannel) -> None:
@@ -130,17 +136,19 @@ class Experiment:
         self._harm_channel(fault)
         self._steady(fault.before_failover_s)
 
-    def _steady(self, seconds: float, *, ends_are_faults: bool = True) -> None:
+    def _steady(self, seconds: float, *, failover: bool = True) -> None:
         """Without a failover this is the experiment, and a session's end is what it shows."""
-        deadline = time.monotonic() + seconds
+        since = time.monotonic()
 
         def over() -> bool:
             self._check()
-            if ends_are_faults and (ended := self._sessions.ended()):
+            if failover and (ended := self._traffic.ended()):
                 raise LabFault(f"{ended[0]}, before anything was done to it")
-            return time.monotonic() >= deadline
+            elapsed_s = time.monotonic() - since
+            return self._traffic.steady_over(elapsed_s, seconds, failover=failover)
 
-        wait_until("the end of steady traffic", over, timeout_s=seconds + 10)
+        longest_s = self._traffic.steady_at_most_s(seconds)
+        wait_until("the end of steady traffic", over, timeout_s=longest_s + 10)
 
     def _look(self) -> None:
         """Both devices' states, while they can still be asked."""
@@ -158,6 +166,7 @@ class Experiment:
         self._progress(f"failover: {how.value} of {DEVICES[0]}")
         triggered = time.time()
         self._note("failover-triggered", how=how.value, device=DEVICES[0])
+        self._traffic.failover_begins()
         trigger(self._lab, DEVICES[0], how)
         if back_after_s is not None:
             wait_until("the other way round", _after(back_after_s), timeout_s=back_after_s + 10)
@@ -172,7 +181,7 @@ class Experiment:
             triggered = time.time()
             self._note("fault-healed", where="heartbeats")
             heartbeats.heal(self._lab)
-        self._watch(triggered, self._deadline_s(how))
+        self._watch(triggered, self._deadline_s(how) + self._traffic.remaining_s)
 
     def _deadline_s(self, how: How) -> float:
         """How long to watch. It grows with the outage: a sender's next retransmission comes
@@ -201,12 +210,13 @@ class Experiment:
             effective = self._routes_effective(triggered)
             if effective is not None:
                 took = effective - triggered
-                enough_s = max(enough_s, 2 * took + 4 + self._scenario.observe_s)
+                least_s = 2 * took + 4 + self._scenario.observe_s
+                enough_s = max(enough_s, least_s + self._traffic.remaining_s)
             if time.monotonic() > began + enough_s:
                 raise _Unsettled
-            for news in self._sessions.settled(effective, self._scenario.observe_s):
+            for news in self._traffic.settled(effective, self._scenario.observe_s):
                 self._progress(news)
-            return self._sessions.all_settled
+            return self._traffic.all_settled
 
         with contextlib.suppress(_Unsettled):
             wait_until("the sessions to settle", settled, timeout_s=WATCH_S, interval_s=0.1)

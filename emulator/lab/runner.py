@@ -23,7 +23,7 @@ from pathlib import Path
 
 from emulator.device.control import ControlError
 from emulator.lab import analysis
-from emulator.lab.experiment import Behind, Experiment, Progress
+from emulator.lab.experiment import Behind, Experiment, Progress, TrafficOf
 from emulator.lab.instance import Lab
 from emulator.lab.judge.facts import Facts
 from emulator.lab.meter import measure_host
@@ -56,19 +56,21 @@ def run_scenario(
     *,
     progress: Progress = lambda _: None,
     behind: Behind | None = None,
+    traffic: TrafficOf | None = None,
 ) -> Run:
     """Run `scenario`; its folder is made below `runs`.
 
     `behind` is called just before the failover and may change the world behind the
-    scenario's back (tests plant faults with it). A lab that fails half-way gives a void
+    scenario's back (tests plant faults with it). `traffic` makes what stands in the place of the
+    scenario's sessions. A lab that fails half-way gives a void
     result, never an exception; OSError when `runs` cannot be written to.
     """
     lab_id = secrets.token_hex(3)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    with _handed_over(runs / f"{stamp}-{scenario.name}-{lab_id}") as folder:
+    with handed_over(runs / f"{stamp}-{scenario.name}-{lab_id}") as folder:
         keep_scenario(folder, scenario)
         lab = Lab(lab_id, scenario, folder)
-        experiment = Experiment(lab, folder, progress, behind)
+        experiment = Experiment(lab, folder, progress, behind, traffic)
         fault = ""
         with measure_host() as meter:
             try:
@@ -140,7 +142,7 @@ def _keep_logs(lab: Lab) -> None:
 
 
 @contextlib.contextmanager
-def _handed_over(folder: Path) -> Iterator[Path]:
+def handed_over(folder: Path) -> Iterator[Path]:
     """Make the folder and what is missing above it; in the end, whatever happened, all that
     was made belongs to whoever called sudo."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from emulator.lab.fleetstory import examples, of_fleet, summary
+from emulator.lab.replay.account import flow_words, recording_words
 
 _STYLE = {
     "SURVIVED": "bold green",
@@ -42,11 +43,17 @@ def story(result: dict[str, Any], folder: str) -> str:
             "No network result follows from it.",
             "",
         ]
+    recording = result.get("recording")
+    if recording:
+        lines += [*map(escape, recording_words(recording)), ""]
     lines += _failover(result["failover"])
     start = (result["failover"] or {}).get("triggered")
     fleet = [c for c in result["connections"] if of_fleet(c)]
     for connection in (c for c in result["connections"] if c not in fleet):
         lines += ["", *_connection(connection, start)]
+        if recording and "recording" in connection:
+            words = flow_words(connection, recording, result["failover"] is not None)
+            lines += [f"  {escape(line)}" for line in words]
     if fleet:
         lines += ["", *summary(fleet)]
         for connection in examples(fleet):

@@ -1,7 +1,8 @@
 """pcapng capture files: the blocks the lab needs, read and written.
 
 Source: the pcapng specification (draft-ietf-opsawg-pcapng), blocks SHB, IDB, EPB and, written
-only, NRB; every other block is skipped on reading. Written timestamps are nanoseconds.
+only, NRB; on reading also SPB (which has no time: 0) and the obsolete packet block; every other
+block is skipped. Written timestamps are nanoseconds.
 
 `read` takes anything with `.read(n)` and yields frames as it goes, so memory stays bounded.
 """
@@ -16,6 +17,7 @@ from typing import Protocol
 
 LINKTYPE_ETHERNET = 1
 SHB, IDB, NRB, EPB = 0x0A0D0D0A, 0x00000001, 0x00000004, 0x00000006
+_SPB, _OLD_PB = 0x00000003, 0x00000002
 _MAX_BLOCK = 1 << 24
 _OPT_COMMENT, _IF_NAME, _IF_DESCRIPTION, _IF_TSRESOL, _SHB_APPLICATION = 1, 2, 3, 9, 4
 _EPB_FLAGS, _NRB_IPV4 = 2, 1
@@ -24,6 +26,10 @@ _MAX_OPTION = 65000
 
 class PcapngError(ValueError):
     """The file is not readable pcapng; the text names the byte offset."""
+
+
+class PcapngCut(PcapngError):
+    """The file ends in the middle of a block; what came before is good."""
 
 
 class Source(Protocol):
@@ -61,7 +67,7 @@ def read(source: Source, *, points: list[Interface] | None = None) -> Iterator[F
     interfaces: list[Interface] = []
     while head := source.read(8):
         if len(head) < 8:
-            raise PcapngError(f"offset {offset}: the file ends inside a block header")
+            raise PcapngCut(f"offset {offset}: the file ends inside a block header")
         kind, length = struct.unpack(order + "II", head)
         if kind == SHB:
             magic = source.read(4)
@@ -79,8 +85,8 @@ def read(source: Source, *, points: list[Interface] | None = None) -> Iterator[F
             interfaces.append(_interface(body, order, offset))
             if points is not None:
                 points.append(interfaces[-1])
-        elif kind == EPB:
-            yield _frame(body, order, interfaces, offset)
+        elif kind in (EPB, _OLD_PB, _SPB):
+            yield _frame(_as_enhanced(kind, body, order, offset), order, interfaces, offset)
         offset += length
 
 
@@ -90,7 +96,7 @@ def _rest(source: Source, length: int, had: int, offset: int) -> bytes:
         raise PcapngError(f"offset {offset}: a block of {length} bytes")
     rest = source.read(length - had)
     if len(rest) != length - had:
-        raise PcapngError(f"offset {offset}: the file ends inside a block")
+        raise PcapngCut(f"offset {offset}: the file ends inside a block")
     return rest[:-4]
 
 
@@ -118,6 +124,20 @@ def _interface(body: bytes, order: str, offset: int) -> Interface:
             exponent = value[0] & 0x7F
             ticks = 1 << exponent if value[0] & 0x80 else 10 ** min(exponent, 18)
     return Interface(name, description, linktype, ticks)
+
+
+def _as_enhanced(kind: int, body: bytes, order: str, offset: int) -> bytes:
+    """The body of a packet block of another kind as that of an enhanced one."""
+    if kind == EPB:
+        return body
+    if kind == _OLD_PB and len(body) >= 20:
+        (index,) = struct.unpack_from(order + "H", body)
+        return struct.pack(order + "I", index) + body[4:]
+    if kind == _SPB and len(body) >= 4:
+        (original,) = struct.unpack_from(order + "I", body)
+        captured = min(original, len(body) - 4)  # cut at the interface's snapshot length
+        return struct.pack(order + "IIIII", 0, 0, 0, captured, original) + body[4:]
+    raise PcapngError(f"offset {offset}: a packet block of {len(body)} bytes")
 
 
 def _frame(body: bytes, order: str, interfaces: list[Interface], offset: int) -> Frame:

@@ -240,6 +240,14 @@ def _lost_at_old(
     held = fabricrules.pinned(facts, node, ending.last) if clients else None
     if held is not None:
         return held
+    owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
+    owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
+    if not moved and direction is Direction.TO_CLIENT and str(target) in owned:
+        return Finding(
+            "snat-address-changed",
+            f"Only the server has something to say. It answers to {target}, an address of "
+            f"{node}'s own that cannot move with the traffic.",
+        )
     if not moved and _fabric_moved_after(facts, ending.last):
         return Finding(
             "unknown", f"{node} got the segments before the fabric moved, none came after."
@@ -250,8 +258,6 @@ def _lost_at_old(
             f"Until the end the fabric delivered the connection's segments to {node}, which "
             f"no longer served it; none went to the other device.{_announced(facts, node, target)}",
         )
-    owned = {p.address for p in facts.points.values() if p.name.startswith(f"{node}:")}
-    owned |= {p.address for p in facts.points.values() if p.peer.startswith(f"{node}:")}
     if switched and str(target) in owned:
         return Finding(
             "snat-address-changed",

@@ -227,6 +227,9 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
     ordered = sorted(records, key=_time)
     joiner = Joiner(ordered)
     connections = [_measure(c, trace.end_ns) for c in _assign(trace.transmissions, joiner)]
+    replayed = {r.get("port"): str(r["session"]) for r in ordered if r.get("what") == "replayed"}
+    for connection in connections:
+        connection.name = replayed.get(connection.client.remote.port, connection.name)
     channel = channel_of(trace)
     proxied = any(connection.proxied for connection in connections)
     held = held_by(channel) if proxied else {}

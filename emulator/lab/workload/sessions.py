@@ -15,7 +15,7 @@ from pathlib import Path
 from emulator.lab.deployment import entry_address
 from emulator.lab.instance import Lab
 from emulator.lab.workload import ftp, http, postgresql
-from emulator.lab.workload.applications import application, members
+from emulator.lab.workload.applications import application, held_flows, members
 from emulator.lab.workload.programs import DATAGRAM_BYTES, GREETING_BYTES
 from emulator.lab.workload.session import LINE_BYTES, wake_file
 from netns.execute import spawn
@@ -34,6 +34,7 @@ _CHECKED = ("ftp", "postgresql")  # settled once the whole has been compared
 _BY_ITSELF = ("the program ended it (close)", "not responding")  # ours, ssh's keep-alive
 _PATIENT_S = 15.0  # no kernel gives up sooner
 Entries = list[dict[str, object]]
+MIN_LINES = 5  # exchanged by every session before anything is done to it
 
 
 @dataclass(slots=True)
@@ -68,6 +69,30 @@ class Sessions:
         }
         self._members = {m: self._logs[s] for s in self._logs for m in members(s)}
         self._settled: dict[str, str] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._logs)
+
+    @property
+    def held_from_start(self) -> int:
+        return sum(map(held_flows, self._logs))
+
+    @property
+    def remaining_s(self) -> float:
+        return 0.0
+
+    def opened(self) -> bool:
+        return self.conversing(MIN_LINES)
+
+    def steady_over(self, elapsed_s: float, planned_s: float, *, failover: bool) -> bool:
+        return elapsed_s >= planned_s
+
+    def steady_at_most_s(self, planned_s: float) -> float:
+        return planned_s
+
+    def failover_begins(self) -> None:
+        """Nothing: they go on as they are."""
 
     def start(self) -> None:
         """One process per session."""
