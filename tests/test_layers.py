@@ -28,7 +28,10 @@ ORDER = [
 PURE = (
     "emulator.wire",
     "emulator.core",
+    "emulator.device.account",
     "emulator.device.tmsh",
+    "emulator.device.tmsh_connections",
+    "emulator.device.tmsh_show",
     "emulator.lab.control_plane",
     "emulator.lab.deployment",
     "emulator.lab.judge",

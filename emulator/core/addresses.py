@@ -31,6 +31,10 @@ class Selector:
         self._config = config
         self._turn: dict[str, int] = {}
 
+    def reconfigure(self, config: Config) -> None:
+        """For what is selected from now on."""
+        self._config = config
+
     def virtual_server(self, target: Endpoint) -> VirtualServer | None:
         """The most specific virtual server for `target`: an exact port before any port."""
         matching = [v for v in self._config.virtual_servers if v.matches(target)]

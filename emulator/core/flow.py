@@ -33,13 +33,16 @@ class FlowState(Enum):
 class Side:
     """What is noted of one direction. `ack`: the sender's last acknowledgement field, raw;
     `fin`: it has sent a FIN; `edge` (mirrored standard flows): where the furthest of its
-    segments ended."""
+    segments ended; `packets`, `octets`: IP packets it sent that this device decided on, and their
+    bytes."""
 
     flow: Flow
     from_client: bool
     ack: bytes = b""
     fin: bool = False
     edge: SeqNum | None = None
+    packets: int = 0
+    octets: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +55,7 @@ class Flow:
     seen: float
     mirrored: bool = False  # the peer holds it, or we hold it for the peer
     standard: bool = False  # two connections of the device's own TCP, not one passed through
+    asked: bool = True  # mirroring was on for its virtual server when it was made
     copied: bool = False  # its segments are mirrored, from its SYN on
     tracker: Tracker | None = None  # the peer's flow, as its mirrored segments show it
     packets: int = 0

@@ -28,12 +28,13 @@ from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side
 from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
 from emulator.core.proxy import Proxy, ends
-from emulator.wire.mirror import FlowAcks, FlowDown, FlowUp
+from emulator.wire.mirror import FlowAcks, FlowDown, FlowRecord, FlowUp
 from emulator.wire.segment import ACK, FIN, RST, SYN, Segment, reset_for
 from emulator.wire.seqnum import SeqNum
 
 NO_FLOW = "No flow found for ACK"
 EXPIRED = "Flow expired (sweeper)"
+DELETED = "deleted by the operator"
 
 
 class Traffic:
@@ -66,6 +67,8 @@ class Traffic:
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
         flow = side.flow
+        side.packets += 1
+        side.octets += 40 + len(segment.options) + len(segment.payload)
         commands = (
             self.proxy.known(event, flow, now) if flow.standard else self._known(event, side, now)
         )
@@ -163,12 +166,37 @@ class Traffic:
                 commands.append(SendToPeer(self._sender.send(body, now)))
         return commands
 
+    def reconfigure(self, config: Config) -> None:
+        """An operator has changed a virtual server or a variable: for what comes from now on."""
+        self._config = config
+        self._selector.reconfigure(config)
+        self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
+
+    def delete(self, flow: Flow, now: float) -> list[Command]:
+        """An operator deletes a connection: forgotten here and at the peer, both ends reset."""
+        waiting = self._held.pop(flow, None)
+        if waiting is not None:  # not in the kernel yet
+            self.table.remove(flow)
+            return [Note("flow-closed", {**ends(flow), "why": DELETED}), Discard(waiting)]
+        commands = self._close(flow, DELETED, now)
+        if flow.standard:
+            return [*commands, AbortRelay(flow.record.client, flow.record.virtual)]
+        return [*commands, *(SendSegment(s) for s in _resets(flow))]
+
+    def served_as(self, record: FlowRecord) -> FlowRecord:
+        """As this device would serve a mirrored flow; raises NoAddress."""
+        return self._selector.adopt(record, self.table.taken)
+
+    def has_virtual_server(self, record: FlowRecord) -> bool:
+        """Whether the client's packets meet a virtual server here."""
+        return self._selector.virtual_server(record.virtual) is not None
+
     def mirrored_flows(self) -> list[Flow]:
         """The flows a new channel begins with: fastL4 ones whose server has mirroring on."""
         return [
             f
             for f in self.table.flows()
-            if self._mirrored.get(f.record.virtual_server) and not f.standard
+            if self._mirrored.get(f.record.virtual_server) and f.asked and not f.standard
         ]
 
     def _unknown(self, event: PacketQueued, now: float) -> list[Command]:
@@ -194,7 +222,7 @@ class Traffic:
             return self._reset(event, str(error))
         if server.standard:
             return self.proxy.create(event, server, record, now)
-        flow = Flow(record, FlowState.PENDING, now, now, packets=1)
+        flow = Flow(record, FlowState.PENDING, now, now, packets=1, asked=server.mirroring)
         self.table.add(flow)
         self._held[flow] = event.packet_id
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
@@ -232,7 +260,8 @@ class Traffic:
         commands: list[Command] = [Note("flow-closed", {**ends(flow), "why": why})]
         if not flow.standard:
             commands.append(RemoveFlow(record))
-        mirrored = flow.copied or (not flow.standard and self._mirrored.get(record.virtual_server))
+        asked = flow.mirrored or self._mirrored.get(record.virtual_server)
+        mirrored = flow.copied or (not flow.standard and asked)
         if self._sender.connected and mirrored:
             down = FlowDown(record.client, record.virtual)
             commands.append(SendToPeer(self._sender.send(down, now)))
