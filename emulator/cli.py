@@ -23,6 +23,8 @@ COMMANDS = {
     "failover": "hands",
     "status": "hands",
     "tmsh": "hands",
+    "standby-ready": "ready",
+    "channel": "channel",
     "down": "hands",
     "schema": "experiments",
     "doctor": "experiments",

@@ -22,6 +22,7 @@ from emulator.commands.choices import (
 from emulator.commands.terminal import USAGE, Fail, need_host, need_root, stdout
 from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
 from emulator.lab.settings.scenario import How
+from emulator.lab.workload.applications import PORTS
 from emulator.lab.workload.services import aws_environment
 from netns.execute import command_in
 from netns.worlds import picture, plan
@@ -59,10 +60,33 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
         f"servers and devices in {time.monotonic() - start - built_s:.2f} s more"
     )
     click.echo(picture(lab.world))
+    _harm(lab)
     click.echo(
         f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
-        "7 (echo).\nNow: mirrorlab shell client, and there: ssh vip"
+        f"7 (echo),\n{_others()}.\nNow: mirrorlab shell client, and there: ssh vip"
     )
+
+
+def _others() -> str:
+    kinds = {kind: port for kind, port in PORTS.items() if kind not in ("ssh", "telnet", "echo")}
+    return ", ".join(f"{port} ({kind})" for kind, port in kinds.items())
+
+
+def _harm(lab: Any) -> None:
+    """The scenario's fault of the mirroring channel, where there is one."""
+    from emulator.lab.channelfaults import inject
+
+    fault = lab.scenario.mirror_channel
+    if fault is None:
+        return
+    if fault.before_failover_s is not None:
+        click.echo(
+            f"The mirroring channel is whole: its fault ({fault.fault}) belongs "
+            f"{fault.before_failover_s:g} s before the failover. mirrorlab channel makes it."
+        )
+        return
+    inject(lab, fault)
+    click.echo(f"The mirroring channel: {fault.fault}. mirrorlab channel heal ends that.")
 
 
 @click.command()
