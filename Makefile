@@ -16,7 +16,7 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick lint down doctor clean
+.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+man: setup ## docs/mirrorlab.1, from the commands' own help
+	@$(PY) -m emulator.commands.paper > docs/mirrorlab.1
 
 doctor: setup ## what this host has and lacks
 	@$(LAB) doctor

@@ -23,9 +23,11 @@ COMMANDS = {
     "failover": "hands",
     "status": "hands",
     "tmsh": "hands",
+    "top": "top",
     "standby-ready": "ready",
     "channel": "channel",
     "down": "hands",
+    "completion": "paper",
     "schema": "experiments",
     "doctor": "experiments",
 }
@@ -43,7 +45,7 @@ def cli() -> None:
     Have a look around by hand:          mirrorlab up
                                          mirrorlab shell client      (then: ssh vip)
                                          mirrorlab failover
-                                         mirrorlab status
+                                         mirrorlab top           (or: mirrorlab status)
                                          mirrorlab down
     What would have saved them?          mirrorlab why article
     Is this host fit for it?             mirrorlab doctor

@@ -67,8 +67,7 @@ class Traffic:
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
         flow = side.flow
-        side.packets += 1
-        side.octets += 40 + len(segment.options) + len(segment.payload)
+        _tally(side, segment)
         commands = (
             self.proxy.known(event, flow, now) if flow.standard else self._known(event, side, now)
         )
@@ -223,6 +222,7 @@ class Traffic:
         if server.standard:
             return self.proxy.create(event, server, record, now)
         flow = Flow(record, FlowState.PENDING, now, now, packets=1, asked=server.mirroring)
+        _tally(flow.client_side, segment)
         self.table.add(flow)
         self._held[flow] = event.packet_id
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
@@ -300,6 +300,11 @@ class Traffic:
                 **more,
             },
         )
+
+
+def _tally(side: Side, segment: Segment) -> None:
+    side.packets += 1
+    side.octets += 40 + len(segment.options) + len(segment.payload)
 
 
 def _can_expire(flow: Flow) -> bool:
