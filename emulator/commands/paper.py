@@ -71,7 +71,7 @@ def _command(command: click.Command, name: str, parent: click.Context) -> str:
     text = f".SS {_roff(f'mirrorlab {name} {usage}')}\n{_paragraphs(command.help or '')}"
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and "--help" not in record[0]:
+        if record is not None and record[1] and "--help" not in record[0]:
             text += f".TP\n.B {_roff(record[0])}\n{_roff(' '.join(record[1].split()))}\n"
     return text
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import BashComplete
+from click.testing import CliRunner
 
 from emulator.cli import COMMANDS, cli
 from emulator.commands.paper import man_page
@@ -40,10 +42,9 @@ def test_every_commands_help_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str) -> None:
-    argv = [sys.executable, "-m", "emulator.cli", "completion", shell]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0
-    assert f"_MIRRORLAB_COMPLETE={shell}_complete" in done.stdout
+    done = CliRunner().invoke(cli, ["completion", shell])
+    assert done.exit_code == 0
+    assert f"_MIRRORLAB_COMPLETE={shell}_complete" in done.output
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,19 @@ def test_completion_scripts(shell: str) -> None:
     ],
 )
 def test_what_is_completed(words: str, found: set[str]) -> None:
-    """As bash asks: the words so far, and which of them is to be completed."""
+    """The words so far, the last of them to be completed."""
+    *arguments, begun = words.split(" ")[1:]
+    shell = BashComplete(cli, {}, "mirrorlab", "_MIRRORLAB_COMPLETE")
+    assert {item.value for item in shell.get_completions(arguments, begun)} == found
+
+
+def test_as_bash_asks() -> None:
     asked = {
-        "_MIRRORLAB_COMPLETE": "bash_complete", "COMP_WORDS": words,
-        "COMP_CWORD": str(words.count(" ")),
+        "_MIRRORLAB_COMPLETE": "bash_complete", "COMP_WORDS": "mirrorlab run article-snat",
+        "COMP_CWORD": "2",
     }  # fmt: skip
     program = Path(sys.executable).parent / "mirrorlab"
     done = subprocess.run(
         [program], capture_output=True, text=True, timeout=60, env={**os.environ, **asked}
     )
-    assert {line.split(",")[1] for line in done.stdout.splitlines()} == found
+    assert done.stdout == "plain,article-snat-pool\n"
