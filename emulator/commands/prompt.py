@@ -34,10 +34,10 @@ def converse(lab: Lab, device: str) -> None:
         _edit(lab, device, history)
     try:
         while (line := _read(lab, device, terminal)) is not None:
-            if line.strip() in _LEAVE:
+            if (said := line.strip()) in _LEAVE:
                 return
-            if line.strip():
-                _answer(lab, device, line)
+            if said:
+                _answer(lab, device, said)
     finally:
         if terminal:
             with contextlib.suppress(OSError):

@@ -140,12 +140,11 @@ def role_of(state: Mapping[str, Any]) -> str:
 
 
 def _title(view: View) -> Text:
-    text = Text.assemble(
-        ("mirrorlab top", "bold"), f"  lab {view.lab}: {view.scenario}  {_clock(view.clock)}"
-    )
+    """What may be cut off stands last."""
+    text = Text.assemble(("mirrorlab top", "bold"), f"  {_clock(view.clock)}  ")
     if view.faults:
-        text.append(f"  [{', '.join(view.faults)}]", style="bold red")
-    return text
+        text.append(f"[{', '.join(view.faults)}]", style="bold red").append("  ")
+    return text.append(f"lab {view.lab}: {view.scenario}")
 
 
 def _topology(view: View) -> list[Text]:

@@ -59,7 +59,7 @@ class Watcher:
     def _faults(self) -> list[str]:
         found = []
         with contextlib.suppress(NamespaceError):
-            found += ["mirroring channel harmed"] if present(self._lab) else []
+            found += ["channel fault"] if present(self._lab) else []
             found += ["API outage"] if api_fault(self._lab) else []
         return found
 

@@ -78,11 +78,11 @@ def test_through_a_failover(hands: Hands) -> None:
         "the routes at bigip-b",
     )
     terminal.child.send("l")
-    terminal.shows(lambda t: "mirroring channel harmed" in t, "the channel cut")
+    terminal.shows(lambda t: "[channel fault]" in t, "the channel cut")
     terminal.resize(132, 40)
     text = terminal.shows(lambda t: "virtual server" in t and "q quit" in t, "the wide form")
     terminal.child.send("l")
-    terminal.shows(lambda t: "mirroring channel harmed" not in t and "up, lag" in t, "healed")
+    terminal.shows(lambda t: "[channel fault]" not in t and "up, lag" in t, "healed")
     terminal.child.send("d")
     terminal.shows(lambda t: "[API outage]" in t, "the outage")
     terminal.child.send("d")

@@ -97,7 +97,7 @@ def test_followed_literally(tmp_path: Path) -> None:
     assert wrong == [], done.stdout[-6000:] + done.stderr[-3000:]
     assert "@@ failed" not in done.stdout
     for seen in (
-        "snat-address-changed", "could not serve", "HA Mirror Status", "RESET", "one way: what bigip-a",
-        "no-flow-reset",
+        "snat-address-changed", "could not serve", "HA Mirror Status", "RESET",
+        "one way: what bigip-a", "no-flow-reset",
     ):  # fmt: skip
         assert seen in done.stdout, seen

@@ -46,7 +46,7 @@ def text(view: View, width: int = 80, height: int = 24) -> list[str]:
 def test_eighty_by_twenty_four() -> None:
     shown = text(VIEW)
     assert shown[:9] == [
-        "mirrorlab top  lab lab0: article  01:01:01",
+        "mirrorlab top  01:01:01  lab lab0: article",
         " client 10.0.1.10 -- router --+-- bigip-a ACTIVE     75s  1 flows  <- routes",
         "                              |      | mirroring up, lag 900 B 0.250 s",
         "                              +-- bigip-b STANDBY    75s  1 flows",
@@ -82,6 +82,8 @@ def test_a_dead_device_and_a_lost_channel() -> None:
     assert "bigip-a DEAD" in shown[1]
     assert shown[2].endswith("mirroring down")
     assert "[API outage]" in shown[0]
+    both = replace(dead, lab="x" * 16, faults=("channel fault", "API outage"))
+    assert "[channel fault, API outage]" in text(both)[0]  # not what is cut off at 80
     assert shown[-1] == " bigip-a: power-off"
     assert "bigip-a DEAD, bigip-b ACTIVE; mirroring down" in summary(dead)
 
