@@ -1,6 +1,6 @@
-"""An outage of the cloud's API by hand: the router takes no connection to it. A scenario's own
-outage (`cloud.api.outage`) is the API's; this one is made from outside, so that it can begin and
-end at any time. Whoever asks is refused at once, as by a server that is not there.
+"""An outage of the cloud's API by hand: the router forwards nothing to it. A scenario's own
+outage (`cloud.api.outage`) is the API's, which refuses connections; this one is made from
+outside, so that it can begin and end at any time, and whoever asks waits for an answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def toggle_api(lab: Lab) -> bool:
         run(router, ["nft", "delete", "table", "ip", _TABLE])
         return False
     address = lab.world.interface("api", "eth0").address
-    rule = f"ip daddr {address} tcp dport {API_PORT} reject with tcp reset"
+    rule = f"ip daddr {address} tcp dport {API_PORT} drop"
     chain = f"chain forward {{ type filter hook forward priority 10; policy accept; {rule}; }}"
     run(router, ["nft", "-f", "-"], stdin=f"table ip {_TABLE} {{\n{chain}\n}}\n")
     return True
