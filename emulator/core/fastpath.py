@@ -31,7 +31,6 @@ def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
         return False
     side.ack = packet[ihl + 8 : ihl + 12]
     flow.seen = now
-    flow.packets += 1
     side.packets += 1
     side.octets += packet[2] << 8 | packet[3]
     return True

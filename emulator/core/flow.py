@@ -58,7 +58,6 @@ class Flow:
     asked: bool = True  # mirroring was on for its virtual server when it was made
     copied: bool = False  # its segments are mirrored, from its SYN on
     tracker: Tracker | None = None  # the peer's flow, as its mirrored segments show it
-    packets: int = 0
     told: bytes = b""  # the ends' acknowledgements the peer was last told (`takeover_kick`)
     client_side: Side = field(init=False)
     server_side: Side = field(init=False)
@@ -66,6 +65,11 @@ class Flow:
     def __post_init__(self) -> None:
         self.client_side = Side(self, True)
         self.server_side = Side(self, False)
+
+    @property
+    def packets(self) -> int:
+        """Of both directions."""
+        return self.client_side.packets + self.server_side.packets
 
 
 def key(source: Endpoint, destination: Endpoint) -> bytes:

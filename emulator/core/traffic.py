@@ -221,7 +221,7 @@ class Traffic:
             return self._reset(event, str(error))
         if server.standard:
             return self.proxy.create(event, server, record, now)
-        flow = Flow(record, FlowState.PENDING, now, now, packets=1, asked=server.mirroring)
+        flow = Flow(record, FlowState.PENDING, now, now, asked=server.mirroring)
         _tally(flow.client_side, segment)
         self.table.add(flow)
         self._held[flow] = event.packet_id
@@ -243,7 +243,6 @@ class Traffic:
         if flow.state is FlowState.PENDING:  # a retransmission: the first one is on its way
             return [Discard(event.packet_id)]
         flow.seen = now
-        flow.packets += 1
         side.ack = event.segment.ack.value.to_bytes(4, "big")
         if flags & RST:
             return [Release(event.packet_id), *self._close(flow, "reset by an end", now)]
