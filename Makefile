@@ -20,7 +20,7 @@ BROWSER := chromium-headless-shell
 BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick wireshark lint down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick wireshark lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+man: setup ## docs/mirrorlab.1, from the commands' own help
+	@$(PY) -m emulator.commands.paper > docs/mirrorlab.1
 
 doctor: setup ## what this host has and lacks
 	@$(LAB) doctor

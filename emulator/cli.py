@@ -31,7 +31,11 @@ COMMANDS = {
     "tmsh": "hands",
     "capture": "captures",
     "wireshark": "captures",
+    "top": "top",
+    "standby-ready": "ready",
+    "channel": "channel",
     "down": "hands",
+    "completion": "paper",
     "schema": "experiments",
     "doctor": "experiments",
 }
@@ -50,7 +54,7 @@ def cli() -> None:
     Have a look around by hand:          mirrorlab up
                                          mirrorlab shell client      (then: ssh vip)
                                          mirrorlab failover
-                                         mirrorlab status
+                                         mirrorlab top           (or: mirrorlab status)
                                          mirrorlab down
     Run what you already have:           mirrorlab run --as3 as3.json --cfe cfe.json
     Is anything wrong with it?           mirrorlab lint --as3 as3.json --cfe cfe.json

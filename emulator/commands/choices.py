@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
+from click.shell_completion import CompletionItem
 from pydantic import ValidationError
 
 from emulator.commands.terminal import USAGE, Fail
 from emulator.lab import scenario_file
 from emulator.lab.settings.scenario import Scenario
+from netns.onprem import onprem
+from netns.topology import cloud
 
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -17,6 +22,32 @@ format_option = click.option(
 world_option = click.option(
     "--world", "kind_of_world", type=click.Choice(["cloud", "onprem"]), help="in another world"
 )
+
+
+def scenario_names(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """For the shell's completion: the built-in scenarios, or files."""
+    if "/" in begun or begun.startswith("."):
+        return [CompletionItem(begun, type="file")]
+    return [CompletionItem(name) for name in scenario_file.names() if name.startswith(begun)]
+
+
+def node_names(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """For the shell's completion: the nodes of either world."""
+    nodes = {*cloud("x", {}).nodes, *onprem("x").nodes}
+    return [CompletionItem(name) for name in sorted(nodes) if name.startswith(begun)]
+
+
+def lab_names(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """For the shell's completion: the labs that are up; none where we may not look."""
+    from emulator.lab.instance import ROOT
+
+    with contextlib.suppress(OSError):
+        return [
+            CompletionItem(p.name)
+            for p in ROOT.iterdir()
+            if p.is_dir() and p.name.startswith(begun)
+        ]
+    return []
 
 
 def _lab_name(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -30,7 +61,7 @@ def _lab_name(_: click.Context, __: click.Parameter, value: str) -> str:
 
 name_option = click.option(
     "--name", default="lab0", show_default=True, envvar="MIRRORLAB_NAME", help="which lab",
-    callback=_lab_name,
+    callback=_lab_name, shell_complete=lab_names,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from emulator.commands.choices import (
     format_option,
     read_scenario,
+    scenario_names,
     with_virtual_server,
     world_option,
 )
@@ -35,7 +36,7 @@ from netns import doctor as host
 
 
 @click.command()
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=scenario_names)
 @input_options
 @format_option
 @world_option
@@ -127,7 +128,12 @@ def run(  # one parameter an option
 @click.command()
 @format_option
 def scenarios(form: str) -> None:
-    """The built-in scenarios."""
+    """The built-in scenarios.
+
+    \b
+      mirrorlab scenarios
+      mirrorlab scenarios --format json | jq -r '.[].title'
+    """
     loaded = [read_scenario(name) for name in scenario_file.names()]
     if form == "json":
         click.echo(json.dumps([s.model_dump(mode="json") for s in loaded], indent=2))
@@ -138,14 +144,22 @@ def scenarios(form: str) -> None:
 
 @click.command()
 def schema() -> None:
-    """The JSON Schema of scenario files, for editors."""
+    """The JSON Schema of scenario files, for editors.
+
+    \b
+      mirrorlab schema > scenario.schema.json
+    """
     click.echo(json.dumps(Scenario.model_json_schema(), indent=2))
 
 
 @click.command()
 @format_option
 def doctor(form: str) -> None:
-    """What this host has and lacks; exit status 3 if the lab cannot run on it."""
+    """What this host has and lacks; exit status 3 if the lab cannot run on it.
+
+    \b
+      mirrorlab doctor
+    """
     checks = host.examine()
     if form == "json":
         click.echo(json.dumps([vars(check) for check in checks], indent=2))

@@ -16,25 +16,37 @@ from emulator.commands.choices import (
     format_option,
     in_world,
     name_option,
+    node_names,
     read_scenario,
+    scenario_names,
     world_option,
 )
 from emulator.commands.terminal import USAGE, Fail, need_host, need_root, stdout
 from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
 from emulator.lab.endpoints import endpoint_steps, wanted
 from emulator.lab.settings.scenario import How
+from emulator.lab.workload.applications import PORTS
 from emulator.lab.workload.services import aws_environment
 from netns.execute import command_in
 from netns.worlds import picture, plan
 
 
 @click.command()
-@click.argument("scenario", default="article")
+@click.argument("scenario", default="article", shell_complete=scenario_names)
 @name_option
 @world_option
 @click.option("--dry-run", is_flag=True, help="print the picture and every command, do nothing")
 def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> None:
-    """Build SCENARIO's world and leave it running, for use by hand."""
+    """Build SCENARIO's world and leave it running, for use by hand.
+
+    The servers of every kind of session run in it, and the scenario's fault of the mirroring
+    channel is in force from the start.
+
+    \b
+      mirrorlab up article-snat-pool
+      mirrorlab up mirror-channel-cut --name second
+      mirrorlab up article --dry-run
+    """
     from emulator.lab.instance import Lab, LabExists
 
     chosen = in_world(read_scenario(scenario), kind_of_world)
@@ -60,17 +72,45 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
         f"servers and devices in {time.monotonic() - start - built_s:.2f} s more"
     )
     click.echo(picture(lab.world))
+    _harm(lab)
     click.echo(
         f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
-        "7 (echo).\nNow: mirrorlab shell client, and there: ssh vip"
+        f"7 (echo),\n{_others()}.\nNow: mirrorlab shell client, and there: ssh vip"
     )
+
+
+def _others() -> str:
+    kinds = {kind: port for kind, port in PORTS.items() if kind not in ("ssh", "telnet", "echo")}
+    return ", ".join(f"{port} ({kind})" for kind, port in kinds.items())
+
+
+def _harm(lab: Any) -> None:
+    """The scenario's fault of the mirroring channel, where there is one."""
+    from emulator.lab.channelfaults import inject
+
+    fault = lab.scenario.mirror_channel
+    if fault is None:
+        return
+    if fault.before_failover_s is not None:
+        click.echo(
+            f"The mirroring channel is whole: its fault ({fault.fault}) belongs "
+            f"{fault.before_failover_s:g} s before the failover. mirrorlab channel makes it."
+        )
+        return
+    inject(lab, fault)
+    click.echo(f"The mirroring channel: {fault.fault}. mirrorlab channel heal ends that.")
 
 
 @click.command()
 @name_option
 @click.option("--all", "everything", is_flag=True, help="every lab, whatever is left of it")
 def down(name: str, everything: bool) -> None:
-    """Take a lab down; nothing is left of it. No error if there is none."""
+    """Take a lab down; nothing is left of it. No error if there is none.
+
+    \b
+      mirrorlab down
+      mirrorlab down --name second
+    """
     from emulator.lab import instance
 
     need_root()
@@ -82,7 +122,12 @@ def down(name: str, everything: bool) -> None:
 @name_option
 @format_option
 def status(name: str, form: str) -> None:
-    """Roles, channel and flows of both devices."""
+    """Roles, channel and flows of both devices.
+
+    \b
+      mirrorlab status
+      mirrorlab status --format json | jq '.devices."bigip-a".mirror_lag'
+    """
     from emulator.lab.instance import Lab
 
     need_root()
@@ -113,7 +158,12 @@ def status(name: str, form: str) -> None:
     "--how", type=click.Choice([h.value for h in How]), default="force-standby", show_default=True
 )
 def failover(name: str, how: str) -> None:
-    """Make the active device of a running lab stop being active."""
+    """Make the active device of a running lab stop being active.
+
+    \b
+      mirrorlab failover
+      mirrorlab failover --how power-off
+    """
     from emulator.lab.faults import trigger
     from emulator.lab.instance import Lab
 
@@ -128,20 +178,29 @@ def failover(name: str, how: str) -> None:
 
 @click.command()
 @click.argument("device", type=click.Choice(DEVICES))
-@click.argument("line")
+@click.argument("line", required=False)
 @name_option
-def tmsh(device: str, line: str, name: str) -> None:
-    """Ask a DEVICE of a running lab in its own words.
+def tmsh(device: str, line: str | None, name: str) -> None:
+    """Ask a DEVICE of a running lab in its own words, or, without a LINE, at its prompt.
+
+    Words may be shortened as far as they stay unambiguous; `help` lists what the device knows.
 
     \b
+      mirrorlab tmsh bigip-a
       mirrorlab tmsh bigip-b "show sys connection type mirror"
+      mirrorlab tmsh bigip-a "sho sys conn cs-server-port 22 all-properties"
+      mirrorlab tmsh bigip-a "modify ltm virtual vs_alien mirror disabled"
       mirrorlab tmsh bigip-a "run sys failover standby"
     """
     from emulator.lab.instance import Lab
 
     need_root()
-    text = Lab.load(name).tmsh(device, line)
-    if text:
+    lab = Lab.load(name)
+    if line is None:
+        from emulator.commands.prompt import converse
+
+        converse(lab, device)
+    elif text := lab.tmsh(device, line):
         click.echo(text)
 
 
@@ -156,7 +215,7 @@ def _node(name: str, node: str) -> tuple[Any, str]:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", shell_complete=node_names)
 @name_option
 def shell(node: str, name: str) -> None:
     """A shell inside NODE: client, router, bigip-a, bigip-b, backend-1, backend-2, and api
@@ -164,6 +223,10 @@ def shell(node: str, name: str) -> None:
 
     In the client, `ssh vip` and `telnet vip` go through the virtual server. `aws` and boto3
     ask the lab's own cloud.
+
+    \b
+      mirrorlab shell client
+      mirrorlab shell backend-1
     """
     lab, namespace = _node(name, node)
     rc = lab.folder / "shellrc"
@@ -174,11 +237,17 @@ def shell(node: str, name: str) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("node")
+@click.argument("node", shell_complete=node_names)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @name_option
 def exec(node: str, command: tuple[str, ...], name: str) -> None:
-    """Run COMMAND inside NODE:  mirrorlab exec backend-1 -- ss -tn"""
+    """Run COMMAND inside NODE.
+
+    \b
+      mirrorlab exec backend-1 -- ss -tn
+      mirrorlab exec client -- ssh vip hostname
+      mirrorlab exec client -- aws ec2 describe-route-tables
+    """
     lab, namespace = _node(name, node)
     argv = command_in(namespace, command, etc=lab.folder / "etc")
     sys.stdout.flush()

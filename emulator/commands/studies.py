@@ -13,7 +13,12 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from emulator.commands.choices import format_option, read_scenario, with_virtual_server
+from emulator.commands.choices import (
+    format_option,
+    read_scenario,
+    scenario_names,
+    with_virtual_server,
+)
 from emulator.commands.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
 from emulator.lab.settings.scenario import Failover, How
 
@@ -37,7 +42,7 @@ fresh_option = click.option(
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=scenario_names)
 @format_option
 @click.option("--how", type=click.Choice([h.value for h in How]), help="another kind of failover")
 @click.option("--virtual-server", "kind", type=click.Choice(["fastL4", "standard"]))
@@ -116,7 +121,7 @@ def _in_words(trial: Trial) -> str:
 
 
 @click.command()
-@click.argument("scenario", default="article")
+@click.argument("scenario", default="article", shell_complete=scenario_names)
 @format_option
 @click.option(
     "--preset", type=click.Choice(["quick", "full"]), default="quick", show_default=True,

@@ -44,6 +44,10 @@ class Selector:
             if v.snat is Snat.DETERMINISTIC and v.subscribers is not None
         }
 
+    def reconfigure(self, config: Config) -> None:
+        """For what is selected from now on."""
+        self._config = config
+
     def virtual_server(self, target: Endpoint, protocol: int = PROTO_TCP) -> VirtualServer | None:
         """The most specific virtual server for `target`: the longer prefix, then an exact port
         before any port (F5 K14800). A wildcard is not for the device's own addresses."""

@@ -69,6 +69,9 @@ class Device:
         self._next_connect = now
         self._next_sweep = now + SWEEP_INTERVAL_S
         self.channel_up = False
+        self.channel_since: float | None = None  # when the present channel came up
+        self.heartbeats, self.last_heartbeat = 0, now  # heard of the peer, and when the last
+        self.peer_name = ""  # as its heartbeats call it
         self._connecting = False
         self._channel_lost: float | None = None  # when the standby lost it
         self._answered = now  # when the standby last acknowledged a mirror message
@@ -93,6 +96,8 @@ class Device:
             case RelaySnapshot():
                 return self.traffic.proxy.resync.snapshot(event, now)
             case HeartbeatHeard(heartbeat):
+                self.heartbeats, self.last_heartbeat = self.heartbeats + 1, now
+                self.peer_name = heartbeat.device
                 return [*self._check_mirror(heartbeat, now), *self._heard(heartbeat, now)]
             case OperatorStandby():
                 return self._changed(self.failover.operator_standby(now), now)
@@ -118,6 +123,13 @@ class Device:
             case ExtensionNote(what, about):
                 return [Note(what, about)]
         raise AssertionError(f"unexpected event: {event!r}")
+
+    def reconfigure(self, config: Config, now: float) -> None:
+        """An operator has changed a virtual server or a variable (`core.operate`)."""
+        self.config = config
+        self.traffic.reconfigure(config)
+        self._mirrors = any(v.mirroring for v in config.virtual_servers)
+        self._next_connect = now
 
     def next_timer(self) -> float:
         """When the next Tick is due."""
@@ -195,6 +207,7 @@ class Device:
 
     def _channel_up(self, now: float) -> list[Command]:
         self.channel_up, self._connecting = True, False
+        self.channel_since = now
         self._channel_lost = None
         if not self.active:
             return [Note("mirror-channel-accepted")]
@@ -215,6 +228,7 @@ class Device:
 
     def _stop_mirroring(self) -> list[Command]:
         self.channel_up = self._connecting = False
+        self.channel_since = None
         if not self.sender.connected:
             return []
         self.sender.stop()

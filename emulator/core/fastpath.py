@@ -33,7 +33,8 @@ def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
         return False
     side.ack = packet[ihl + 8 : ihl + 12]
     flow.seen = now
-    flow.packets += 1
+    side.packets += 1
+    side.octets += packet[2] << 8 | packet[3]
     return True
 
 
@@ -49,5 +50,6 @@ def datagram(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
     if side is None or side.flow.state is not _OPEN:
         return False
     side.flow.seen = now
-    side.flow.packets += 1
+    side.packets += 1
+    side.octets += packet[2] << 8 | packet[3]
     return True

@@ -34,13 +34,16 @@ class FlowState(Enum):
 class Side:
     """What is noted of one direction. `ack`: the sender's last acknowledgement field, raw;
     `fin`: it has sent a FIN; `edge` (mirrored standard flows): where the furthest of its
-    segments ended."""
+    segments ended; `packets`, `octets`: IP packets it sent that this device decided on, and their
+    bytes."""
 
     flow: Flow
     from_client: bool
     ack: bytes = b""
     fin: bool = False
     edge: SeqNum | None = None
+    packets: int = 0
+    octets: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -53,9 +56,9 @@ class Flow:
     seen: float
     mirrored: bool = False  # the peer holds it, or we hold it for the peer
     standard: bool = False  # two connections of the device's own TCP, not one passed through
+    asked: bool = True  # mirroring was on for its virtual server when it was made
     copied: bool = False  # its segments are mirrored, from its SYN on
     tracker: Tracker | None = None  # the peer's flow, as its mirrored segments show it
-    packets: int = 0
     told: bytes = b""  # the ends' acknowledgements the peer was last told (`takeover_kick`)
     client_side: Side = field(init=False)
     server_side: Side = field(init=False)
@@ -63,6 +66,11 @@ class Flow:
     def __post_init__(self) -> None:
         self.client_side = Side(self, True)
         self.server_side = Side(self, False)
+
+    @property
+    def packets(self) -> int:
+        """Of both directions."""
+        return self.client_side.packets + self.server_side.packets
 
 
 def key(source: Endpoint, destination: Endpoint, protocol: int = PROTO_TCP) -> bytes:

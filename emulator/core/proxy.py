@@ -97,7 +97,6 @@ class Proxy:
     def known(self, event: PacketQueued, flow: Flow, now: float) -> list[Command]:
         """A segment of a flow: the kernel's business, once the peer knows it."""
         flow.seen = now
-        flow.packets += 1
         if flow.state is FlowState.PENDING:
             return self._go_on(event, flow, now)
         _note_edge(flow, event.segment)

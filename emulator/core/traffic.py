@@ -46,6 +46,7 @@ from emulator.wire.seqnum import SeqNum
 
 NO_FLOW = "No flow found for ACK"
 EXPIRED = "Flow expired (sweeper)"
+DELETED = "deleted by the operator"
 
 
 class Traffic:
@@ -79,6 +80,7 @@ class Traffic:
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
         flow = side.flow
+        _tally(side, segment)
         commands = (
             self.proxy.known(event, flow, now) if flow.standard else self._known(event, side, now)
         )
@@ -95,7 +97,8 @@ class Traffic:
             if side.flow.state is FlowState.PENDING:
                 return [Discard(event.packet_id)]
             side.flow.seen = now
-            side.flow.packets += 1
+            side.packets += 1
+            side.octets += 28 + sent.octets
             return [Release(event.packet_id)]
         server = self._selector.virtual_server(sent.destination, PROTO_UDP)
         if server is None or server.standard:
@@ -104,7 +107,10 @@ class Traffic:
             record, new = self._select(server, sent.source, sent.destination, now, PROTO_UDP)
         except NoAddress:
             return [Discard(event.packet_id)]
-        return [*new, *self._begin(record, event.packet_id, "flow-created", server, now)]
+        return [
+            *new,
+            *self._begin(record, event.packet_id, 28 + sent.octets, "flow-created", server, now),
+        ]
 
     def packet_on_standby(self, event: PacketQueued, now: float) -> list[Command]:
         """A standby serves nothing of the traffic group; its self IPs are always its own. On the
@@ -202,12 +208,37 @@ class Traffic:
                 commands.append(SendToPeer(self._sender.send(body, now)))
         return commands
 
+    def reconfigure(self, config: Config) -> None:
+        """An operator has changed a virtual server or a variable: for what comes from now on."""
+        self._config = config
+        self._selector.reconfigure(config)
+        self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
+
+    def delete(self, flow: Flow, now: float) -> list[Command]:
+        """An operator deletes a connection: forgotten here and at the peer, both ends reset."""
+        waiting = self._held.pop(flow, None)
+        if waiting is not None:  # not in the kernel yet
+            self.table.remove(flow)
+            return [Note("flow-closed", {**ends(flow), "why": DELETED}), Discard(waiting)]
+        commands = self._close(flow, DELETED, now)
+        if flow.standard:
+            return [*commands, AbortRelay(flow.record.client, flow.record.virtual)]
+        return [*commands, *(SendSegment(s) for s in _resets(flow))]
+
+    def served_as(self, record: FlowRecord) -> FlowRecord:
+        """As this device would serve a mirrored flow; raises NoAddress."""
+        return self._selector.adopt(record, self.table.taken)
+
+    def has_virtual_server(self, record: FlowRecord) -> bool:
+        """Whether the client's packets meet a virtual server here."""
+        return self._selector.virtual_server(record.virtual, record.protocol) is not None
+
     def mirrored_flows(self) -> list[Flow]:
         """The flows a new channel begins with: fastL4 ones whose server has mirroring on."""
         return [
             f
             for f in self.table.flows()
-            if self._mirrored.get(f.record.virtual_server) and not f.standard
+            if self._mirrored.get(f.record.virtual_server) and f.asked and not f.standard
         ]
 
     def _unknown(self, event: PacketQueued, now: float) -> list[Command]:
@@ -232,13 +263,15 @@ class Traffic:
         if server.standard:
             return [*new, *self.proxy.create(event, server, record, now)]
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
-        return [*new, *self._begin(record, event.packet_id, how, server, now)]
+        return [*new, *self._begin(record, event.packet_id, _octets(segment), how, server, now)]
 
     def _begin(
-        self, record: FlowRecord, packet_id: int, how: str, server: VirtualServer, now: float
-    ) -> list[Command]:
+        self, record: FlowRecord, packet_id: int, octets: int, how: str, server: VirtualServer,
+        now: float,
+    ) -> list[Command]:  # fmt: skip
         """A flow that is passed through, from its first packet on."""
-        flow = Flow(record, FlowState.PENDING, now, now, packets=1)
+        flow = Flow(record, FlowState.PENDING, now, now, asked=server.mirroring)
+        flow.client_side.packets, flow.client_side.octets = 1, octets
         self.table.add(flow)
         self._held[flow] = packet_id
         note = Note(how, ends(flow))
@@ -288,7 +321,6 @@ class Traffic:
         if flow.state is FlowState.PENDING:  # a retransmission: the first one is on its way
             return [Discard(event.packet_id)]
         flow.seen = now
-        flow.packets += 1
         side.ack = event.segment.ack.value.to_bytes(4, "big")
         if flags & RST:
             return [Release(event.packet_id), *self._close(flow, "reset by an end", now)]
@@ -305,7 +337,8 @@ class Traffic:
         commands: list[Command] = [Note("flow-closed", {**ends(flow), "why": why})]
         if not flow.standard:
             commands.append(RemoveFlow(record))
-        mirrored = flow.copied or (not flow.standard and self._mirrored.get(record.virtual_server))
+        asked = flow.mirrored or self._mirrored.get(record.virtual_server)
+        mirrored = flow.copied or (not flow.standard and asked)
         if self._sender.connected and mirrored:
             down = FlowDown(record.client, record.virtual, record.protocol)
             commands.append(SendToPeer(self._sender.send(down, now)))
@@ -344,6 +377,16 @@ class Traffic:
                 **more,
             },
         )
+
+
+def _tally(side: Side, segment: Segment) -> None:
+    side.packets += 1
+    side.octets += _octets(segment)
+
+
+def _octets(segment: Segment) -> int:
+    """The IP packet's."""
+    return 40 + len(segment.options) + len(segment.payload)
 
 
 def _can_expire(flow: Flow) -> bool:

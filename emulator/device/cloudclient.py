@@ -37,12 +37,20 @@ class CloudClient:
         os.set_blocking(self.fd, False)
         self._buffer = bytearray()
         self.state = "idle"
+        self.rehearsal: dict[str, object] = {"state": "none"}
         self._send(json.loads(configfile.dump(config)))
 
     def request_routes(self) -> None:
         """Start a failover; one still under way is given up."""
         self.state = "running"
         self._send({"trigger": True})
+
+    def rehearse(self) -> bool:
+        """Have it look whether it could fail over now, changing nothing: `rehearsal` becomes
+        {"state": "ok" or "failed", ...}. True, as it is always started."""
+        self.rehearsal = {"state": "running"}
+        self._send({"dry_run": True})
+        return True
 
     def cancel(self) -> None:
         """Ask the cloud for nothing more."""
@@ -81,6 +89,8 @@ class CloudClient:
             self._seen(error)
             return AddressAnswer(action, address, target, error)
         what = str(told["note"])
+        if what == "dry-run":
+            self.rehearsal = told["details"]
         if what in ("failover-complete", "failover-cancelled"):
             self.state = "idle"
         elif what == "failover-failed":

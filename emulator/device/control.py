@@ -1,7 +1,11 @@
 """The operator's way in: a unix socket, one JSON line asked, one JSON line answered.
 
     {"tmsh": "show sys connection"}   {"text": "..."} or {"error": "..."}
+    {"complete": "show s"}            {"words": [...]}: what the last word can become
     {"status": true}                  role, channel, flows, mirror lag, reset causes
+    {"flows": true}                   {"flows": [...]}, each as `device.account` describes it
+    {"dry_run": true}                 the failover extension is asked whether it could act:
+                                      the status's `dry_run` has its answer
 
 `ask` is the other end, used by the lab.
 """

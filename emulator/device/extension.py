@@ -1,10 +1,10 @@
 """The failover extension as a process: `python -m emulator.device.extension`.
 
 A process of its own, as on a BIG-IP: an SDK's work must not hold up the device's packets.
-stdin: the device's configuration as one JSON line, then {"trigger": true} or {"cancel":
-true}; stdout: what happened, one JSON line each (`cloudclient` makes events of them); the
-end of stdin ends it. `core.cloudfailover` decides what is asked; here it is asked, with
-boto3, in threads, each failed call again after 5 s, at most 50 times, without the SDK's own
+stdin: the device's configuration as one JSON line, then {"trigger": true}, {"cancel": true} or
+{"dry_run": true}; stdout: what happened, one JSON line each (`cloudclient` makes events of
+them); the end of stdin ends it. `core.cloudfailover` decides what is asked; here it is asked,
+with boto3, in threads, each failed call again after 5 s, at most 50 times, without the SDK's own
 retries (`util.retrier`, CFE 2.5.0).
 
 State object, in S3 below f5cloudfailover/: RUNNING before anything is looked up, again with
@@ -33,6 +33,7 @@ WAIT_S, WAITS = 3.0, 400
 THREADS = 1000  # "all in parallel": as many as a table may have routes
 CONNECTIONS = 32
 _TIMEOUT_S = 10.0
+_DRY_RUN = ("ReplaceRoute", "AssociateAddress", "DisassociateAddress")  # EC2 has it for these
 
 Tell = Callable[[Mapping[str, object]], None]
 
@@ -288,6 +289,49 @@ class Task:
         self._tell({"note": what, "details": details})
 
 
+class Rehearsal(Task):
+    """What a failover would do, asked for and not done (CFE: trigger with "action": "dry-run").
+
+    The state object is read, everything is looked up; of each changing call that EC2 has a
+    DryRun for, one is made with it: that asks whether the device may. No call is repeated.
+    """
+
+    def __init__(
+        self, declaration: Declaration, own: Own, ask: Callable[[Call], tuple[Any, str]]
+    ) -> None:
+        super().__init__(declaration, own, ask, 0.0, lambda _: None)
+
+    def found(self) -> dict[str, object]:
+        """{"state": "ok", "routes", "addresses", "same": how many} or {"state": "failed",
+        "reason"}; never raises."""
+        try:
+            self._bucket = self._find_bucket()
+            self._read_state()
+            wanted = self._discover()
+            self._permitted(wanted)
+        except (PlanError, CallFailed) as error:
+            return {"state": "failed", "reason": str(error)}
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            return {"state": "failed", "reason": f"{type(error).__name__}: {error}"}
+        addresses = len(wanted.elastic) + len(wanted.secondary)
+        done = {"routes": len(wanted.routes), "addresses": addresses, "same": len(wanted.same)}
+        return {"state": "ok", **done}
+
+    def _permitted(self, wanted: Operations) -> None:
+        calls = [c for track in plan.tracks(wanted) for stage in track for c in stage]
+        for call in {c.action: c for c in calls if c.action in _DRY_RUN}.values():
+            asked = Call(call.service, call.action, {**call.parameters, "DryRun": True})
+            _, error = self._ask(asked)
+            if not error.startswith("DryRunOperation"):
+                raise CallFailed(f"{call.action}: {error or 'carried out, not only asked'}")
+
+    def _call(self, call: Call) -> Any:
+        answer, error = self._ask(call)
+        if error and not call.optional:
+            raise CallFailed(f"{call.action}: {error}")
+        return None if error else answer
+
+
 def _rows(answer: Any) -> list[Any]:
     """The one list of a Describe answer."""
     return next((v for v in answer.values() if isinstance(v, list)), [])
@@ -327,21 +371,32 @@ def main() -> int:
         for line in sys.stdin:
             if json.loads(line).get("trigger"):
                 tell({"note": "failover-failed", "details": {"reason": reason}})
+            if json.loads(line).get("dry_run"):
+                tell({"note": "dry-run", "details": {"state": "failed", "reason": reason}})
         return 0
     ask = Aws(access)
     tell({"note": "declaration-accepted", "details": {}})
-    serve(lambda: Task(declaration, identity(config, access), ask, access.retry_s, tell))
+    own = identity(config, access)
+    serve(
+        lambda: Task(declaration, own, ask, access.retry_s, tell),
+        lambda: tell({"note": "dry-run", "details": Rehearsal(declaration, own, ask).found()}),
+    )
     return 0
 
 
-def serve(make: Callable[[], Task]) -> None:
-    """Triggers and cancellations from stdin; a new trigger ends the failover under way."""
+def serve(make: Callable[[], Task], rehearse: Callable[[], None] = lambda: None) -> None:
+    """Triggers and cancellations from stdin; a new trigger ends the failover under way. A dry run
+    disturbs none."""
     task: Task | None = None
     for line in sys.stdin:
+        told = json.loads(line)
+        if told.get("dry_run"):
+            threading.Thread(target=rehearse, name="dry-run", daemon=True).start()
+            continue
         if task is not None:
             task.cancel()
             task = None
-        if json.loads(line).get("trigger"):
+        if told.get("trigger"):
             task = make()
             threading.Thread(target=task.run, name="failover", daemon=True).start()
     if task is not None:

@@ -50,7 +50,6 @@ from emulator.core.events import (
     DatagramQueued,
     Event,
     HeartbeatHeard,
-    OperatorStandby,
     PacketQueued,
     PeerMessages,
     Tick,
@@ -58,7 +57,7 @@ from emulator.core.events import (
 from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
-from emulator.device import status, tmsh
+from emulator.device import account, status, tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
@@ -93,14 +92,8 @@ class Shell:
         self._stopping = False
         self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
         standard = [v for v in config.virtual_servers if v.standard]
-        rules.apply(
-            config.data_interfaces,
-            proxied=[a for v in standard for a in config.proxy_addresses(v)],
-            mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
-            floating=[a for v in standard for a in config.floating_addresses(v)],
-            transparent=[a for v in standard for a in config.transparent_members(v)],
-            datagrams=any(v.takes(PROTO_UDP) for v in config.virtual_servers),
-        )
+        self._copying = {v.name for v in standard if v.mirroring}
+        self._rules(config)
         rules.put_on_lo([f.address for f in config.floating])
         # A crashed predecessor may have left the traffic group's MAC behind.
         for port in config.ports if config.mac_masquerade else ():
@@ -121,6 +114,18 @@ class Shell:
         self._watched: tuple[socket.socket, int] | None = None
         self._relays = Relays(self._selector, self._events.append)
         self._register()
+
+    def _rules(self, config: Config) -> None:
+        standard = [v for v in config.virtual_servers if v.standard]
+        copied = [v for v in standard if v.name in self._copying]
+        rules.apply(
+            config.data_interfaces,
+            proxied=[a for v in standard for a in config.proxy_addresses(v)],
+            mirrored=[a for v in copied for a in config.proxy_addresses(v)],
+            floating=[a for v in standard for a in config.floating_addresses(v)],
+            transparent=[a for v in standard for a in config.transparent_members(v)],
+            datagrams=any(v.takes(PROTO_UDP) for v in config.virtual_servers),
+        )
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -245,27 +250,51 @@ class Shell:
 
     def _on_control(self, request: dict[str, object]) -> dict[str, object]:
         if request.get("status"):
-            state = self._cloud.state if self._cloud else "none"
-            about = status.of(self._device, self._now)
-            return {**about, "cloud_failover": state, "queue_drops": dropped()}
+            return self._status()
+        if request.get("flows"):
+            return {"flows": account.flows(self._device, self._now)}
+        if request.get("dry_run"):
+            return {"started": self._cloud is not None and self._cloud.rehearse()}
+        if isinstance(begun := request.get("complete"), str):
+            return {"words": tmsh.completions(self._device, begun)}
         line = request.get("tmsh")
         if not isinstance(line, str):
-            return {"error": "a request is {'tmsh': LINE} or {'status': true}"}
-        if line.split() == ["run", "sys", "failover", "standby"]:
-            if not self._device.active:
-                return {"error": f"{self._device.config.name} is not active: nothing to fail over"}
-            self._journal.write("operator-standby", {})
-            self._dispatch(OperatorStandby())
-            return {"text": ""}
+            return {"error": "a request is {'tmsh': LINE}, {'status': true}, {'flows': true}, ..."}
+        records = self._status().get("persistence", [])
         try:
-            return {"text": tmsh.answer(self._device, line, self._now)}
+            assert isinstance(records, list)
+            answer = tmsh.execute(self._device, line, self._now, records)
         except tmsh.TmshError as error:
             return {"error": str(error)}
+        self._carry_out(answer.commands)
+        self._copy_mirrored()
+        return {"text": answer.text}
+
+    def _copy_mirrored(self) -> None:
+        """Copy whole what a standard virtual server mirrors, from when an operator turned that
+        on; never back: flows from before are still mirrored."""
+        config = self._device.config
+        wanted = {v.name for v in config.virtual_servers if v.standard and v.mirroring}
+        if not wanted <= self._copying:
+            self._copying |= wanted
+            self._rules(config)
+
+    def _status(self) -> dict[str, object]:
+        return {
+            **status.of(self._device, self._now),
+            "cloud_failover": self._cloud.state if self._cloud else "none",
+            "dry_run": self._cloud.rehearsal if self._cloud else {"state": "none"},
+            **account.more(self._device, self._now),
+            "queue_drops": dropped(),
+        }
 
     # Events to commands to effects.
 
     def _dispatch(self, event: Event) -> None:
-        for command in self._device.handle(event, self._now):
+        self._carry_out(self._device.handle(event, self._now))
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
             self._execute(command)
         self._watch_channel()
 

@@ -51,7 +51,8 @@ def queues(name: str, bits_per_s: int) -> list[list[str]]:
 
 
 def inject(lab: Lab, fault: MirrorChannel) -> None:
-    """From now on; raises NamespaceError."""
+    """From now on, instead of any earlier one; raises NamespaceError."""
+    heal(lab)
     router = lab.world.namespace(ROUTER)
     names = {node: lab.world.interface(node, "ha").router_name for node in DEVICES}
     if fault.bits_per_s is not None:
@@ -59,6 +60,25 @@ def inject(lab: Lab, fault: MirrorChannel) -> None:
             for command in queues(name, fault.bits_per_s):
                 run(router, ["tc", *command])
     run(router, ["nft", "-f", "-"], stdin=ruleset(fault, names))
+
+
+def heal(lab: Lab) -> bool:
+    """Whatever fault there is ends; False when there is none. Raises NamespaceError."""
+    router = lab.world.namespace(ROUTER)
+    harmed = present(lab)
+    if harmed:
+        run(router, ["nft", "delete", "table", "ip", _TABLE])
+    for node in DEVICES:
+        name = lab.world.interface(node, "ha").router_name
+        if "htb 1:" in run(router, ["tc", "qdisc", "show", "dev", name]):
+            run(router, ["tc", "qdisc", "delete", "dev", name, "root"])
+    return harmed
+
+
+def present(lab: Lab) -> bool:
+    """Whether a fault is in force. Raises NamespaceError."""
+    tables = run(lab.world.namespace(ROUTER), ["nft", "list", "tables"])
+    return f"table ip {_TABLE}" in tables.splitlines()
 
 
 def _class(name: str, number: str) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from emulator.core.cloudfailover import Call, Own
 from emulator.core.declaration import read
 from emulator.device import extension
-from emulator.device.extension import Task, _snake
+from emulator.device.extension import Rehearsal, Task, _snake
 
 TAGS = {"label": "mine"}
 OWN = Own("bigip-b", "i-b", ("10.0.20.11",), ())
@@ -245,3 +245,37 @@ def test_an_answer_of_another_form_is_no_traceback(cloud: Cloud, story: Story) -
 )
 def test_actions_by_boto3s_names(action: str, method: str) -> None:
     assert _snake(action) == method
+
+
+def test_a_dry_run_reads_asks_and_changes_nothing() -> None:
+    """The state object is not written, the one changing call is made with DryRun."""
+    cloud = Cloud()
+    asked: list[Call] = []
+    cloud.on = asked.append
+    cloud.fails["ReplaceRoute"] = ["DryRunOperation: Request would have succeeded"]
+    found = Rehearsal(DECLARATION, OWN, cloud).found()
+    assert found == {"state": "ok", "routes": 1, "addresses": 0, "same": 0}
+    assert cloud.states == []
+    [change] = [call for call in asked if call.action == "ReplaceRoute"]
+    assert change.parameters["DryRun"] is True
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        ("ReplaceRoute", "UnauthorizedOperation: You are not authorized"),
+        ("HeadBucket", "AccessDenied: Access Denied"),
+        ("DescribeRouteTables", "EndpointConnectionError: Could not connect"),
+    ],
+)
+def test_a_dry_run_that_fails_says_why_and_does_not_repeat(action: str, error: str) -> None:
+    cloud = Cloud()
+    cloud.fails[action] = [error]
+    found = Rehearsal(DECLARATION, OWN, cloud).found()
+    assert found == {"state": "failed", "reason": f"{action}: {error}"}
+    assert cloud.actions.count(action) == 1
+
+
+def test_a_change_that_is_carried_out_all_the_same_is_no_success() -> None:
+    found = Rehearsal(DECLARATION, OWN, Cloud()).found()
+    assert found["state"] == "failed"
