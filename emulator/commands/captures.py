@@ -153,6 +153,10 @@ def wireshark(replace: bool) -> None:
     """Install the Wireshark profile "mirrorlab" and the dissector for the user who calls this.
 
     Without it: WIRESHARK_CONFIG_DIR=captures/wireshark wireshark -C mirrorlab
+
+    \b
+      mirrorlab wireshark
+      mirrorlab wireshark --replace
     """
     from emulator.lab import wireshark as shipped
 

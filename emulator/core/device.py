@@ -128,7 +128,7 @@ class Device:
         """An operator has changed a virtual server or a variable (`core.operate`)."""
         self.config = config
         self.traffic.reconfigure(config)
-        self._mirrors = any(v.mirroring for v in config.virtual_servers)
+        self._mirrors = any(v.mirrors_anything for v in config.virtual_servers)
         self._next_connect = now
 
     def next_timer(self) -> float:
