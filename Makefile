@@ -86,7 +86,7 @@ lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/mypy
 
 man: setup ## docs/mirrorlab.1, from the commands' own help
-	@$(PY) -m emulator.commands.paper > docs/mirrorlab.1
+	@$(LAB) man > docs/mirrorlab.1
 
 doctor: setup ## what this host has and lacks
 	@$(LAB) doctor

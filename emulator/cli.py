@@ -36,6 +36,7 @@ COMMANDS = {
     "channel": "channel",
     "down": "hands",
     "completion": "paper",
+    "man": "paper",
     "schema": "experiments",
     "doctor": "experiments",
 }

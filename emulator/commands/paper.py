@@ -1,12 +1,8 @@
-"""`completion`, and the manual page: what the commands say of themselves, in other forms.
-
-`python -m emulator.commands.paper > docs/mirrorlab.1` makes the page (`make man`).
-"""
+"""`completion` and `man`: what the commands say of themselves, in other forms."""
 
 from __future__ import annotations
 
 import inspect
-import sys
 
 import click
 from click.shell_completion import get_completion_class
@@ -47,11 +43,27 @@ def completion(shell: str) -> None:
       mirrorlab completion zsh > ~/.zfunc/_mirrorlab      with ~/.zfunc in fpath
       mirrorlab completion fish > ~/.config/fish/completions/mirrorlab.fish
     """
-    from emulator.cli import cli
-
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(cli, {}, "mirrorlab", "_MIRRORLAB_COMPLETE").source())
+    click.echo(made(_main(), {}, "mirrorlab", "_MIRRORLAB_COMPLETE").source())
+
+
+@click.command()
+def man() -> None:
+    """Print the manual page.
+
+    \b
+      mirrorlab man | man -l -
+      mirrorlab man > ~/.local/share/man/man1/mirrorlab.1
+    """
+    click.echo(man_page(_main()), nl=False)
+
+
+def _main() -> click.Group:
+    """The command all others are commands of."""
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    return root
 
 
 def man_page(main: click.Group) -> str:
@@ -92,9 +104,3 @@ def _roff(text: str) -> str:
     """Nothing of it is taken for a request."""
     quoted = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{quoted}" if quoted[:1] in (".", "'") else quoted
-
-
-if __name__ == "__main__":
-    from emulator.cli import cli
-
-    sys.stdout.write(man_page(cli))

@@ -33,7 +33,7 @@ def outcome(
     }  # fmt: skip
     run = runner.Run(Path("runs/x"), found)  # type: ignore[arg-type]
     monkeypatch.setattr(runner, "run_scenario", lambda *_, **__: run)
-    monkeypatch.setattr(experiments, "need_host", lambda: None)
+    monkeypatch.setattr(experiments, "need_host", lambda *_: None)
     return CliRunner().invoke(cli.cli, ["run", "article", "--format", "json"])
 
 
@@ -70,7 +70,7 @@ def test_a_void_run_is_4_whatever_it_shows(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_place_that_cannot_be_written_to_is_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments, "need_host", lambda: None)
+    monkeypatch.setattr(experiments, "need_host", lambda *_: None)
     done = CliRunner().invoke(cli.cli, ["run", "article", "--output", "/etc/passwd"])
     assert done.exit_code == 2
     assert done.stderr.endswith("mirrorlab: /etc/passwd: File exists\n") or "Not a directory" in (

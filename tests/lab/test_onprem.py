@@ -129,7 +129,7 @@ def on_segments(talk: Conversation) -> list[pcapng.Frame]:
         if far == SWITCH:
             ours, theirs = NEIGHBOUR, MACS[f"{SWITCH}:{name}"]
         else:
-            words = dict(w.split("=", 1) for w in here.description.split())
+            words = dict(w.split("=", 1) for w in here.description.split() if "=" in w)
             ours, theirs = bytes.fromhex(words["mac"].split(",")[0].replace(":", "")), NEIGHBOUR
         source, target = (ours, theirs) if outgoing else (theirs, ours)
         frames.append(replace(frame, interface=here, data=target + source + frame.data[12:]))
@@ -190,7 +190,7 @@ def test_a_segment_is_followed_through_the_ports_of_the_switch() -> None:
 def test_a_frame_flooded_to_others_is_no_sighting() -> None:
     """A switch that has forgotten a MAC sends to every port: bigip-b did not get a segment."""
     frames = on_segments(opened())
-    at_a = next(f for f in frames if f.interface.name == "bigip-a:ext")
+    at_a = next(f for f in frames if f.interface.name == "bigip-a ext")
     flooded = [
         replace(at_a, interface=point("bigip-b", "ext")),
         replace(at_a, interface=point(SWITCH, "b-ext")),

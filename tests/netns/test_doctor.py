@@ -24,10 +24,10 @@ def test_a_missing_kernel_feature_is_one_clear_line(
 ) -> None:
     lacking = doctor.Check("NFQUEUE", False, "no such target", "modprobe xt_NFQUEUE")
     optional = doctor.Check("TCP_REPAIR", False, "no", "another kernel", needed=False)
-    monkeypatch.setattr(doctor, "examine", lambda: [lacking, optional])
+    monkeypatch.setattr(doctor, "examine", lambda *_: [lacking, optional])
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     done = CliRunner().invoke(cli.cli, words)
-    assert done.exit_code == cli.CANNOT
+    assert done.exit_code == CANNOT
     assert done.stderr == (
         "mirrorlab: this host lacks NFQUEUE: no such target (needs: modprobe xt_NFQUEUE)\n"
     )
@@ -51,7 +51,7 @@ def test_what_only_some_scenarios_need_stops_only_these(
     scenario: str, lacks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = doctor.Check(lacks, False, "not found", "the Debian package of it", needed=False)
-    monkeypatch.setattr(doctor, "examine", lambda: [absent])
+    monkeypatch.setattr(doctor, "examine", lambda *_: [absent])
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     done = CliRunner().invoke(cli.cli, ["run", scenario])
     assert done.exit_code == CANNOT
