@@ -25,6 +25,7 @@ from emulator.core.commands import (
     ConnectChannel,
     ConnectServer,
     Discard,
+    FollowRole,
     Hold,
     InstallFlow,
     Listen,
@@ -60,6 +61,7 @@ from emulator.device import tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
+from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
 from emulator.device.relay import Relays
 from emulator.kernel import rules
@@ -89,13 +91,14 @@ class Shell:
         self._stopping = False
         self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
         standard = [v for v in config.virtual_servers if v.standard]
-        rules.apply(
-            config.data_interfaces,
-            proxied=[a for v in standard for a in config.proxy_addresses(v)],
-            mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
-            floating=[a for v in standard for a in config.floating_addresses(v)],
-            transparent=[a for v in standard for a in config.transparent_members(v)],
-        )
+        if not config.data_plane:
+            rules.apply(
+                config.data_interfaces,
+                proxied=[a for v in standard for a in config.proxy_addresses(v)],
+                mirrored=[a for v in standard if v.mirroring for a in config.proxy_addresses(v)],
+                floating=[a for v in standard for a in config.floating_addresses(v)],
+                transparent=[a for v in standard for a in config.transparent_members(v)],
+            )
         rules.put_on_lo([f.address for f in config.floating])
         # A crashed predecessor may have left the traffic group's MAC behind.
         for port in config.ports if config.mac_masquerade else ():
@@ -311,6 +314,9 @@ class Shell:
                 self._heartbeat.send(heartbeat.emit())
             case SendArp(interface, packet):
                 self._kernel(lambda: self._arp[interface].send(packet), "arp", packet.sender)
+            case FollowRole(active):
+                follow = partial(follow_role, self._device.config.data_plane, active=active)
+                self._kernel(follow, "data-plane", "active" if active else "standby")
             case SetMac(interface, mac):
                 self._kernel(lambda: set_mac(interface, mac), "set-mac", mac)
             case RequestRoutes():

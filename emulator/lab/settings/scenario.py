@@ -16,6 +16,7 @@ from emulator.lab.settings.cloud import Cloud
 from emulator.lab.settings.devices import Devices, OnPrem, VirtualServer
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.model import Model, Seconds
+from emulator.lab.settings.peers import check_data_plane
 from emulator.lab.settings.private_addresses import place
 from netns.onprem import addresses_in_use, segment_of
 
@@ -85,6 +86,7 @@ class Scenario(Model):
         if not server.pool:
             raise ValueError("virtual_server.pool is empty: nothing to connect to")
         self._check_channel()
+        check_data_plane(self.devices, server, self.cloud, self.mirror_channel)
         return self
 
     def _placed(self) -> None:
