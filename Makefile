@@ -15,8 +15,11 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 	openssh-client openssh-server inetutils-telnet inetutils-telnetd inetutils-inetd \
 	libnetfilter-queue-dev gcc python3-dev python3-venv
 
+# The peers it is compared with; only `make differential` installs them.
+PEERS := conntrackd conntrack haproxy
+
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick lint down doctor clean
+.PHONY: help setup packages lab shell test test-unit test-all kill-test bench bench-kick differential lint down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +27,7 @@ help: ## this list
 setup: packages $(VENV)/.installed ## Debian packages and the virtual environment (first run: minutes)
 
 packages:
-	@missing=$$(for p in $(PACKAGES); do \
+	@missing=$$(for p in $(PACKAGES) $(ALSO); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" != 0 ]; then \
@@ -64,6 +67,10 @@ bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 
 bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s (root, 5 minutes)
 	@$(PY) bench/kick.py
+
+differential: ALSO := $(PEERS)
+differential: setup ## the same worlds with conntrackd and HAProxy; writes docs/differential.md (root, half an hour)
+	@$(LAB) differential --output $(RUNS) --page docs/differential.md
 
 lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .

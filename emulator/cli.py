@@ -17,6 +17,7 @@ COMMANDS = {
     "scenarios": "experiments",
     "why": "studies",
     "matrix": "studies",
+    "differential": "differential",
     "up": "hands",
     "shell": "hands",
     "exec": "hands",

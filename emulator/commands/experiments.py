@@ -16,6 +16,7 @@ from emulator.commands.choices import (
     with_virtual_server,
     world_option,
 )
+from emulator.commands.differential import need_peers
 from emulator.commands.terminal import (
     CANNOT,
     FAULT,
@@ -78,6 +79,7 @@ def run(  # one parameter an option
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
     need_host()
+    need_peers({chosen.devices.data_plane})
     start = time.monotonic()
     with stderr.status("starting") as status:
 
