@@ -16,7 +16,14 @@ from emulator.commands.choices import format_option
 from emulator.commands.studies import _folder as study_folder
 from emulator.commands.studies import _reporting as reporting
 from emulator.commands.studies import fresh_option, output_option, parallel_option
-from emulator.commands.terminal import CANNOT, NOT_AS_EXPECTED, USAGE, Fail, need_host, stdout
+from emulator.commands.terminal import (
+    NOT_AS_EXPECTED,
+    USAGE,
+    Fail,
+    need_host,
+    need_peers,
+    stdout,
+)
 
 if TYPE_CHECKING:
     from emulator.lab.study.comparison import Compared
@@ -79,16 +86,6 @@ def differential(
         stdout.print(f"\nEvery run is kept in {folder}")
     if data["count"]["unexplained"]:
         sys.exit(NOT_AS_EXPECTED)
-
-
-def need_peers(kinds: set[str]) -> None:
-    """The peers' programs; raises Fail, naming the packages."""
-    from emulator.lab.peers.dataplane import absent
-
-    lacking = sorted({name for kind in kinds for name in absent(kind)})
-    if lacking:
-        packages = " ".join(lacking)  # each is in the Debian package of its name
-        raise Fail(f"this host lacks {packages}: sudo .ci/apt-install {packages}", CANNOT)
 
 
 def _versions() -> str:

@@ -16,7 +16,6 @@ from emulator.commands.choices import (
     with_virtual_server,
     world_option,
 )
-from emulator.commands.differential import need_peers
 from emulator.commands.terminal import (
     CANNOT,
     FAULT,
@@ -25,6 +24,7 @@ from emulator.commands.terminal import (
     USAGE,
     Fail,
     need_host,
+    need_peers,
     stderr,
     stdout,
 )
