@@ -37,8 +37,9 @@ OPEN_GATE = f"nft delete table ip {_GATE_TABLE}"
 def nat(config: Config, server: VirtualServer) -> str:
     """Kernel NAT for one virtual server: any port of its address, to a member in turn.
 
-    A segment without a connection is reset by the kernel: what is addressed to us for want of
-    a socket, what is not by rule; without `reject_unmatched` it is dropped.
+    A segment without a connection is reset by the kernel for want of a socket, if it is to an
+    address of ours; without `reject_unmatched` it is dropped. What is to anybody else is not
+    forwarded.
     """
     data = _set(config.data_interfaces)
     virtual = server.destination.address
@@ -47,9 +48,7 @@ def nat(config: Config, server: VirtualServer) -> str:
     if (source := snat_address(config, server)) is not None:
         to_server = [f"ct original ip daddr {virtual} snat to {source}"]
     forward = ["ct status dnat accept", "ct state related accept"]
-    unknown = [f"iifname {data} {_TCP} drop"]
-    if config.reject_unmatched:
-        forward, unknown = [*forward, f"{_TCP} reject with tcp reset"], []
+    unknown = [] if config.reject_unmatched else [f"iifname {data} {_TCP} drop"]
     # The device's own talk (heartbeats, the cloud, the peer's mirroring) is nobody's connection.
     chains = {
         "untracked_in": ("filter hook prerouting priority -300", [f"iifname != {data} notrack"]),
