@@ -26,8 +26,7 @@ devices differs (`devices.data_plane` in a scenario):
 - **HAProxy**: mode tcp, one instance a device, `source` the self IP, the pool's address, or
   the client's own (`usesrc clientip`). Nothing is mirrored.
 - Either way a device in standby drops TCP on its data interfaces, as the lab's BIG-IP does,
-  until it has taken over. keepalived does not do that by itself: between the address and the
-  commit a kernel would reset.
+  until it has taken over. keepalived does not do that by itself, and it matters: see below.
 
 A session agrees when outcome *and* cause are the same. Sessions: `ssh`, `telnet` and `echo` talk
 all the time, `idle` says nothing until the routes have moved, on `feed` only the server speaks.
@@ -39,6 +38,16 @@ _TABLE = """
 """
 
 _TAIL = """
+## What the standby's silence is worth
+
+One run of *cloud, fastL4, automap, mirrored, force-standby* with conntrackd, in which the old device
+went on taking packets after it had stood by: the server's answers to 10.0.11.11 are then
+translated by the old device's entry and reach the client, but the first one that acknowledges bytes
+the client had sent by the new device is outside the window the old kernel knows. It takes the
+segment for invalid, does not translate it, has no socket for its own address, and resets the server
+(`old-active-answered`: `ssh`, `telnet`, `echo`, `idle`; only `feed`, whose server acknowledges
+nothing new, lived on). With the gate the same sessions stall instead. Neither keeps them.
+
 ## What is not compared
 
 What no peer has: mirrored standard virtual servers (HAProxy mirrors nothing), `commit: sync`, the
