@@ -40,13 +40,14 @@ _TABLE = """
 _TAIL = """
 ## What the standby's silence is worth
 
-One run of *cloud, fastL4, automap, mirrored, force-standby* with conntrackd, in which the old device
-went on taking packets after it had stood by: the server's answers to 10.0.11.11 are then
-translated by the old device's entry and reach the client, but the first one that acknowledges bytes
-the client had sent by the new device is outside the window the old kernel knows. It takes the
-segment for invalid, does not translate it, has no socket for its own address, and resets the server
-(`old-active-answered`: `ssh`, `telnet`, `echo`, `idle`; only `feed`, whose server acknowledges
-nothing new, lived on). With the gate the same sessions stall instead. Neither keeps them.
+One run of *cloud, fastL4, automap, mirrored, force-standby* with conntrackd, in which the old
+device went on taking packets after it had stood by: the server's answers to 10.0.11.11 are then
+translated by the old device's entry and reach the client, but the first one that acknowledges
+bytes the client had sent by the new device is outside the window the old kernel knows. It takes
+the segment for invalid, does not translate it, has no socket for its own address, and resets the
+server (`old-active-answered`: `ssh`, `telnet`, `echo`, `idle`; only `feed`, whose server
+acknowledges nothing new, lived on). With the gate the same sessions stall instead. Neither keeps
+them.
 
 ## What is not compared
 
