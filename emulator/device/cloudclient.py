@@ -12,6 +12,8 @@ from emulator.core.config import Config
 from emulator.core.events import AddressAnswer, Event, ExtensionNote, RouteAnswer
 from emulator.device import configfile
 
+_OVER = {"failover-complete": "idle", "failover-cancelled": "idle", "failover-failed": "failed"}
+
 
 class ExtensionLost(RuntimeError):
     """The extension's process ended by itself."""
@@ -37,11 +39,13 @@ class CloudClient:
         os.set_blocking(self.fd, False)
         self._buffer = bytearray()
         self.state = "idle"
+        self._under_way = 0  # failovers that were asked for and have not been said to be over
         self._send(json.loads(configfile.dump(config)))
 
     def request_routes(self) -> None:
         """Start a failover; one still under way is given up."""
         self.state = "running"
+        self._under_way += 1
         self._send({"trigger": True})
 
     def cancel(self) -> None:
@@ -81,10 +85,10 @@ class CloudClient:
             self._seen(error)
             return AddressAnswer(action, address, target, error)
         what = str(told["note"])
-        if what in ("failover-complete", "failover-cancelled"):
-            self.state = "idle"
-        elif what == "failover-failed":
-            self.state = "failed"
+        if what in _OVER:
+            self._under_way -= 1
+            if not self._under_way:  # the end of one that was given up is not the next one's
+                self.state = _OVER[what]
         elif what == "cloud-call-failed":
             self._seen("failed")
         return ExtensionNote(what, told["details"])
