@@ -45,15 +45,17 @@ def test_conntrackd_saves_what_our_mirroring_saves(tmp_path: Path) -> None:
     assert "flow-restored" in journal(found["runs"]["ours"], "bigip-b.jsonl")
 
 
-def test_without_mirroring_kernel_nat_resets_what_we_reset(tmp_path: Path) -> None:
-    found = compared("cloud_fastL4_pool_not-mirrored_power-off", "conntrackd", tmp_path)
+@pytest.mark.parametrize(
+    ("cell", "peer"),
+    [
+        ("cloud_fastL4_pool_not-mirrored_power-off", "conntrackd"),
+        ("cloud_standard_pool_not-mirrored_power-off", "haproxy"),
+    ],
+)
+def test_without_mirroring_the_peer_resets_what_we_reset(
+    cell: str, peer: str, tmp_path: Path
+) -> None:
+    found = compared(cell, peer, tmp_path)
     for name, session in found["sessions"].items():
         assert session["peer"] == {"outcome": "RESET", "cause": "no-flow-reset"}
         assert session["agrees"] or (name, session["explanation"]) == ("feed", "own-address")
-
-
-def test_haproxy_resets_what_an_unmirrored_proxy_of_ours_resets(tmp_path: Path) -> None:
-    found = compared("cloud_standard_pool_not-mirrored_power-off", "haproxy", tmp_path)
-    for session in found["sessions"].values():
-        assert session["agrees"]
-        assert session["peer"] == {"outcome": "RESET", "cause": "no-flow-reset"}

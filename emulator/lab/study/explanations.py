@@ -46,7 +46,7 @@ def _automap(d: Difference) -> bool:
 
 
 def _own_address(d: Difference) -> bool:
-    here = (d.server, d.snat, d.session) == ("fastL4", "pool", "feed")
+    here = (d.snat, d.session) == ("pool", "feed")
     unknown = d.state in ("not mirrored", "loose initiation")
     return here and unknown and d.ours == _SILENT and d.peer == _RESET
 
@@ -70,9 +70,10 @@ EXPLANATIONS: tuple[Explanation, ...] = (
         "own-address",
         "a segment to the SNAT pool's address that belongs to no flow: silence, or a reset",
         "On `feed` the server alone speaks, so the first segment at the new device is the "
-        "server's, to 10.88.0.10. To the peer's kernel that is an address of its own without a "
-        "socket, and it resets the server (with loose initiation as well: the entry the segment "
-        "begins translates nothing). The lab's BIG-IP follows `tm.rejectunmatched`, which "
+        "server's, to 10.88.0.10. To the peer's kernel, under HAProxy as under NAT, that is an "
+        "address of its own without a socket, and it resets the server (with loose initiation "
+        "as well: the entry that this segment begins translates nothing). The lab's BIG-IP "
+        "follows `tm.rejectunmatched`, which "
         "speaks of virtual servers and self IPs; a SNAT pool's address is neither, so it is "
         "silent and the server goes on retransmitting. What a real unit does with it, no "
         "document says. The session is lost either way.",
