@@ -66,6 +66,7 @@ PURE_LIBRARIES = {
     "pydantic",  # values and their validation
     "rich",  # story: markup only, no console
     "struct",
+    "textwrap",
     "typing",
     "zlib",
 }

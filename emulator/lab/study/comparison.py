@@ -8,7 +8,7 @@ the packets says: the outcome, and the cause of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.lab.settings.scenario import Scenario
@@ -105,10 +105,14 @@ def _snat(kind: str, world: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one session ended; `cause` None: nothing went wrong."""
+    """How one session ended; `cause` None: nothing went wrong.
+
+    `shown`: the frames the verdict names, in words; they differ from run to run.
+    """
 
     outcome: str
     cause: str | None
+    shown: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.cause}" if self.cause else self.outcome
@@ -177,8 +181,18 @@ _ABSENT = Ending("ABSENT", None)
 
 
 def _endings(result: Mapping[str, Any]) -> dict[str, Ending]:
-    found = {c["name"]: Ending(c["outcome"], c["cause"]["id"]) for c in result["connections"]}
+    failover = result.get("failover") or {}
+    found = {
+        c["name"]: Ending(
+            c["outcome"], c["cause"]["id"], _shown(c["cause"], failover.get("triggered", 0.0))
+        )
+        for c in result["connections"]
+    }
     return {name: found[name] for name in sorted(found, key=_place)}
+
+
+def _shown(cause: Mapping[str, Any], since: float) -> tuple[str, ...]:
+    return tuple(f"{e['time'] - since:+.3f} s  {e['text']}" for e in cause.get("evidence", ()))
 
 
 def _place(session: str) -> int:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
-from emulator.lab.study.comparison import Compared, agreement, count, differences, in_words
+from emulator.lab.study.comparison import (
+    Cell,
+    Compared,
+    Pair,
+    agreement,
+    count,
+    differences,
+    in_words,
+)
 from emulator.lab.study.explanations import EXPLANATIONS
 
 _HEAD = """\
@@ -22,7 +31,9 @@ devices differs (`devices.data_plane` in a scenario):
   HA interfaces. On becoming active a device commits its external cache (`-c`), flushes both caches
   (`-f`), resynchronises with the kernel (`-R`) and sends a bulk update (`-B`), as conntrack-tools'
   script for keepalived does, *before* the routes are asked for. Not mirrored: conntrackd does not
-  run. Loose initiation: `nf_conntrack_tcp_loose` 1, else 0.
+  run. Loose initiation: `nf_conntrack_tcp_loose` 1, else 0. What belongs to no connection is
+  reset by the kernel if it is to an address of the device's, and not forwarded otherwise (filter
+  policy drop); a kernel without that filter would pass it on untranslated.
 - **HAProxy**: mode tcp, one instance a device, `source` the self IP, the pool's address, or
   the client's own (`usesrc clientip`). Nothing is mirrored.
 - Either way a device in standby drops TCP on its data interfaces, as the lab's BIG-IP does,
@@ -82,20 +93,40 @@ def _row(compared: Compared) -> str:
 
 
 def _explained(found: Sequence[Compared]) -> str:
-    """Each explanation that was needed, with the sessions it is for."""
-    where: dict[str, list[str]] = {}
+    """Each explanation that was needed, the packets of one session, and where it applies."""
+    where: dict[str, list[tuple[Cell, Pair]]] = {}
     for cell, pair in differences(found):
         name = pair.explanation.id if pair.explanation else ""
-        at = f"{cell.world}, {cell.server}, SNAT {cell.snat}, {cell.state}, {cell.how}"
-        line = f"- {at}: {pair.session}: {pair.ours} / {pair.peer}"
-        where.setdefault(name, []).append(line)
+        where.setdefault(name, []).append((cell, pair))
     if not where:
         return "\n## Differences\n\nNone.\n"
     parts = ["\n## Differences, ours / the peer's\n"]
     for known in EXPLANATIONS:
         if known.id in where:
-            title = f"### {known.id}: {known.title}\n"
-            parts += [title, f"{known.text}\n", *where[known.id], ""]
+            text = "\n".join(wrap(known.text, 100))
+            parts += [f"### {known.id}: {known.title}\n", f"{text}\n"]
+            parts += [*_packets(*where[known.id][0]), *_places(where[known.id]), ""]
     if "" in where:
-        parts += ["### Not explained\n", *where[""], ""]
+        parts += ["### Not explained\n", *_places(where[""]), ""]
     return "\n".join(parts)
+
+
+def _packets(cell: Cell, pair: Pair) -> list[str]:
+    """What the verdicts on one session of both runs point at, since the failover."""
+    lines = [f"`{pair.session}` in *{_labels(cell)}*:\n", "```"]
+    for who, ending in (("ours", pair.ours), (cell.peer, pair.peer)):
+        lines += [f"{who}: {ending}", *(f"    {shown}" for shown in ending.shown)]
+    return [*lines, "```", ""]
+
+
+def _places(pairs: Sequence[tuple[Cell, Pair]]) -> list[str]:
+    """A line per cell and kind of difference, with its sessions."""
+    grouped: dict[str, list[str]] = {}
+    for cell, pair in pairs:
+        what = f"- {_labels(cell)}: {pair.ours} / {pair.peer}"
+        grouped.setdefault(what, []).append(pair.session)
+    return [f"{what}: {', '.join(sessions)}" for what, sessions in grouped.items()]
+
+
+def _labels(cell: Cell) -> str:
+    return f"{cell.world}, {cell.server}, SNAT {cell.snat}, {cell.state}, {cell.how}"

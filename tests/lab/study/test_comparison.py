@@ -176,7 +176,19 @@ def test_the_page_has_every_cell_and_says_what_is_not_explained() -> None:
     assert "ssh: RESET no-flow-reset; feed: SURVIVED |" in text
     assert "- differences without an explanation: 1" in text
     assert "### Not explained" in text
-    assert "feed: SURVIVED / STALLED" in text
+    assert "power-off: SURVIVED / STALLED: feed" in text
+
+
+def test_the_packets_of_a_difference_are_shown_and_make_none() -> None:
+    ours = result(feed=("STALLED", "no-flow-dropped"))
+    peer = result(feed=("RESET", "no-flow-reset"))
+    peer["failover"] = {"triggered": 100.0}
+    peer["connections"][0]["cause"]["evidence"] = [{"time": 103.5, "text": "a reset"}]
+    unmirrored = Cell("cloud", "fastL4", "pool", "not mirrored", "power-off")
+    found = ran(ours, peer, unmirrored)
+    assert found[0].unexplained == []
+    assert "    +3.500 s  a reset\n" in page(found, "Versions")
+    assert ran(peer, peer | {"failover": None}, unmirrored)[0].agrees
 
 
 def test_the_page_of_full_agreement_names_no_difference() -> None:
