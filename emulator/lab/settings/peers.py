@@ -15,9 +15,9 @@ def check_data_plane(
     if peer == "bigip":
         return
     proxy = peer == "haproxy"
+    beside = "standard" if proxy else "fastL4"
     wrong = {
-        f"stands beside a {'standard' if proxy else 'fastL4'} virtual server "
-        "(virtual_server.type)": (server.type == "standard") is not proxy,
+        f"stands beside a {beside} virtual server (virtual_server.type)": server.type != beside,
         "mirrors nothing (virtual_server.mirroring: false)": proxy and server.mirroring,
         "resets what it does not know (devices.reject_unmatched: true)": proxy
         and not devices.reject_unmatched,
