@@ -19,8 +19,11 @@ PACKAGES := iproute2 nftables iptables netbase ethtool wireshark-common tshark \
 BROWSER := chromium-headless-shell
 BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 
+# The peers it is compared with; only `make differential` installs them.
+PEERS := conntrackd conntrack haproxy
+
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick wireshark lint man down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick differential wireshark lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +31,7 @@ help: ## this list
 setup: packages $(VENV)/.installed ## Debian packages and the virtual environment (first run: minutes)
 
 packages:
-	@missing=$$(for p in $(PACKAGES); do \
+	@missing=$$(for p in $(PACKAGES) $(ALSO); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" != 0 ]; then \
@@ -79,6 +82,10 @@ bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s
 
 wireshark: setup ## install the Wireshark profile and dissector for yourself (without sudo)
 	@$(LAB) wireshark
+
+differential: ALSO := $(PEERS)
+differential: setup ## the same worlds with conntrackd and HAProxy; writes docs/differential.md (root, half an hour)
+	@$(LAB) differential --output $(RUNS) --page docs/differential.md
 
 lint: setup ## ruff, mypy --strict
 	@$(VENV)/bin/ruff check .

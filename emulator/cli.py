@@ -23,6 +23,7 @@ COMMANDS = {
     "claims": "claims",
     "confusion": "confusion",
     "report": "reports",
+    "differential": "differential",
     "up": "hands",
     "shell": "hands",
     "exec": "hands",

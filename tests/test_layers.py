@@ -67,6 +67,15 @@ PURE = (
     "emulator.lab.settings",
     "emulator.lab.story",
     "emulator.lab.topview",
+    "emulator.lab.peers.conntrackd",
+    "emulator.lab.peers.haproxy",
+    "emulator.lab.peers.rules",
+    "emulator.lab.result",
+    "emulator.lab.settings",
+    "emulator.lab.story",
+    "emulator.lab.study.comparison",
+    "emulator.lab.study.differentialpage",
+    "emulator.lab.study.explanations",
     "emulator.lab.study.factors",
     "emulator.lab.study.plants",
     "emulator.lab.study.resultspage",
@@ -99,6 +108,7 @@ PURE_LIBRARIES = {
     "re",
     "rich",  # story: markup only, no console
     "struct",
+    "textwrap",
     "typing",
     "zlib",
 }

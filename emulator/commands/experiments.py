@@ -26,6 +26,7 @@ from emulator.commands.terminal import (
     USAGE,
     Fail,
     need_host,
+    need_peers,
     stderr,
     stdout,
 )
@@ -94,6 +95,7 @@ def run(  # one parameter an option
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
     need_host(wanted(chosen))
+    need_peers({chosen.devices.data_plane})
     start = time.monotonic()
     with stderr.status("starting") as status:
 

@@ -21,7 +21,7 @@ from emulator.commands.choices import (
     scenario_names,
     world_option,
 )
-from emulator.commands.terminal import USAGE, Fail, need_host, need_root, stdout
+from emulator.commands.terminal import USAGE, Fail, need_host, need_peers, need_root, stdout
 from emulator.lab.deployment import DEVICES, arp_cache_s, entry_address, world
 from emulator.lab.endpoints import endpoint_steps, wanted
 from emulator.lab.settings.scenario import How
@@ -56,6 +56,7 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
         click.echo(picture(built) + "\n\n" + "\n".join(map(str, steps)))
         return
     need_host(wanted(chosen))
+    need_peers({chosen.devices.data_plane})
     start = time.monotonic()
     lab = Lab(name, chosen)
     try:

@@ -56,6 +56,16 @@ def need_host(wanted: Collection[str] = ()) -> None:
         raise Fail(f"this host lacks {what}", CANNOT)
 
 
+def need_peers(kinds: set[str]) -> None:
+    """The peers' programs; raises Fail, naming the packages."""
+    from emulator.lab.peers.dataplane import absent
+
+    lacking = sorted({name for kind in kinds for name in absent(kind)})
+    if lacking:
+        packages = " ".join(lacking)  # each is in the Debian package of its name
+        raise Fail(f"this host lacks {packages}: sudo .ci/apt-install {packages}", CANNOT)
+
+
 class Main(click.Group):
     """Commands by the module below `emulator.commands` that has them; turns the package's own
     errors into one line and the documented status."""

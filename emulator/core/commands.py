@@ -148,6 +148,14 @@ class CancelRoutes:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowRole:
+    """Have the program that serves the packets in our place follow a change of role; done
+    once it has."""
+
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SendArp:
     """Out of this interface."""
 
@@ -191,6 +199,7 @@ Command = (
     | SendHeartbeat
     | RequestRoutes
     | CancelRoutes
+    | FollowRole
     | SendArp
     | SetMac
     | Note

@@ -191,6 +191,8 @@ class Config:
     gratuitous_arp: bool = True
     mac_masquerade: str = ""
     ports: tuple[Port, ...] = ()
+    # Serves the packets in the device's place: a program, called with `active` or `standby`.
+    data_plane: tuple[str, ...] = ()
 
     def floating_addresses(self, server: VirtualServer) -> tuple[IPv4Address, ...]:
         """The addresses of a standard virtual server that go where the traffic group goes."""

@@ -13,6 +13,7 @@ from emulator.core.commands import (
     Command,
     ConnectChannel,
     Discard,
+    FollowRole,
     Note,
     RequestRoutes,
     SendHeartbeat,
@@ -176,17 +177,18 @@ class Device:
         if signal is None:
             return []
         self._next_connect = now
+        follow = [FollowRole(self.active)] if self.config.data_plane else []
         if self.active:
             note = Note("active", {"reason": signal.value, "flows": len(self.traffic.table)})
             # The channel served the old role: the new active connects one of its own.
             channel = [CloseChannel(), *self._stop_mirroring()]
-            flows = [*self.traffic.take_over(now), *self._announcer.take_over()]
+            flows = [*follow, *self.traffic.take_over(now), *self._announcer.take_over()]
             done = Note("restored", {"flows": len(self.traffic.table)})
             kick = self.traffic.kicks.start(now)
             return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes(), *kick]
         note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
         # Held packets are discarded before the channel ends, or its end would release them.
-        flows = [*self._announcer.stand_by(), *self.traffic.stand_by()]
+        flows = [*follow, *self._announcer.stand_by(), *self.traffic.stand_by()]
         channel = [CloseChannel(), *self._stop_mirroring()]
         return [note, *flows, CancelRoutes(), *channel, self._heartbeat(now)]
 

@@ -12,6 +12,8 @@ from emulator.core.config import Config
 from emulator.core.events import AddressAnswer, Event, ExtensionNote, RouteAnswer
 from emulator.device import configfile
 
+_OVER = {"failover-complete": "idle", "failover-cancelled": "idle", "failover-failed": "failed"}
+
 
 class ExtensionLost(RuntimeError):
     """The extension's process ended by itself."""
@@ -38,11 +40,13 @@ class CloudClient:
         self._buffer = bytearray()
         self.state = "idle"
         self.rehearsal: dict[str, object] = {"state": "none"}
+        self._under_way = 0  # failovers that were asked for and have not been said to be over
         self._send(json.loads(configfile.dump(config)))
 
     def request_routes(self) -> None:
         """Start a failover; one still under way is given up."""
         self.state = "running"
+        self._under_way += 1
         self._send({"trigger": True})
 
     def rehearse(self) -> bool:
@@ -91,10 +95,10 @@ class CloudClient:
         what = str(told["note"])
         if what == "dry-run":
             self.rehearsal = told["details"]
-        if what in ("failover-complete", "failover-cancelled"):
-            self.state = "idle"
-        elif what == "failover-failed":
-            self.state = "failed"
+        if what in _OVER:
+            self._under_way -= 1
+            if not self._under_way:  # the end of one that was given up is not the next one's
+                self.state = _OVER[what]
         elif what == "cloud-call-failed":
             self._seen("failed")
         return ExtensionNote(what, told["details"])

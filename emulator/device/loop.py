@@ -25,6 +25,7 @@ from emulator.core.commands import (
     ConnectChannel,
     ConnectServer,
     Discard,
+    FollowRole,
     Hold,
     InstallFlow,
     Listen,
@@ -61,7 +62,9 @@ from emulator.device import account, status, tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
+from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
+from emulator.device.packetrules import PacketRules
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
@@ -91,13 +94,7 @@ class Shell:
         self._packet_id = 0
         self._stopping = False
         self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
-        standard = [v for v in config.virtual_servers if v.standard]
-        self._copying = {v.name for v in standard if v.mirroring}
-        self._rules(config)
-        rules.put_on_lo([f.address for f in config.floating])
-        # A crashed predecessor may have left the traffic group's MAC behind.
-        for port in config.ports if config.mac_masquerade else ():
-            set_mac(port.name, port.mac)
+        self._rules = PacketRules(config)
         shared = dict.fromkeys(f.interface for f in config.floating)
         self._arp = {name: ArpSocket(name) for name in shared}
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
@@ -114,18 +111,6 @@ class Shell:
         self._watched: tuple[socket.socket, int] | None = None
         self._relays = Relays(self._selector, self._events.append)
         self._register()
-
-    def _rules(self, config: Config) -> None:
-        standard = [v for v in config.virtual_servers if v.standard]
-        copied = [v for v in standard if v.name in self._copying]
-        rules.apply(
-            config.data_interfaces,
-            proxied=[a for v in standard for a in config.proxy_addresses(v)],
-            mirrored=[a for v in copied for a in config.proxy_addresses(v)],
-            floating=[a for v in standard for a in config.floating_addresses(v)],
-            transparent=[a for v in standard for a in config.transparent_members(v)],
-            datagrams=any(v.takes(PROTO_UDP) for v in config.virtual_servers),
-        )
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -267,17 +252,8 @@ class Shell:
         except tmsh.TmshError as error:
             return {"error": str(error)}
         self._carry_out(answer.commands)
-        self._copy_mirrored()
+        self._rules.follow(self._device.config)
         return {"text": answer.text}
-
-    def _copy_mirrored(self) -> None:
-        """Copy whole what a standard virtual server mirrors, from when an operator turned that
-        on; never back: flows from before are still mirrored."""
-        config = self._device.config
-        wanted = {v.name for v in config.virtual_servers if v.standard and v.mirroring}
-        if not wanted <= self._copying:
-            self._copying |= wanted
-            self._rules(config)
 
     def _status(self) -> dict[str, object]:
         return {
@@ -343,6 +319,9 @@ class Shell:
                 self._heartbeat.send(heartbeat.emit())
             case SendArp(interface, packet):
                 self._kernel(lambda: self._arp[interface].send(packet), "arp", packet.sender)
+            case FollowRole(active):
+                follow = partial(follow_role, self._device.config.data_plane, active=active)
+                self._kernel(follow, "data-plane", "active" if active else "standby")
             case SetMac(interface, mac):
                 self._kernel(lambda: set_mac(interface, mac), "set-mac", mac)
             case RequestRoutes():

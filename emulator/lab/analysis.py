@@ -85,7 +85,7 @@ def _faults(facts: Facts, scenario: Scenario) -> list[str]:
     for record in facts.records_of("late"):
         if float(str(record["seconds"])) > MAX_LATE_S:
             found.append(f"{record['node']} was {record['seconds']} s late")
-    for record in facts.records_of("install-failed", "remove-failed"):
+    for record in facts.records_of("install-failed", "remove-failed", "data-plane-failed"):
         found.append(f"{record['node']}: {record['what']}, {record['reason']}")
     return found
 

@@ -77,9 +77,10 @@ def _forgets(lab: Lab, node: str) -> bool:
 
 
 def _kill(lab: Lab, node: str) -> None:
-    pid = lab.forget_process(node)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    for name in lab.programs_of(node):
+        pid = lab.forget_process(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 _WAYS: dict[How, Callable[[Lab, str], None]] = {

@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emulator.device import configfile
@@ -33,6 +33,7 @@ from emulator.lab.deployment import (
     world,
 )
 from emulator.lab.endpoints import endpoint_steps
+from emulator.lab.peers.dataplane import Peer
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.applications import PORTS, ports
@@ -132,15 +133,17 @@ class Lab:
     def wait_control_plane(self, active: str = DEVICES[0]) -> None:
         """Until the API answers, and the active device has nothing more to ask it for: a
         device that dies in the middle of a failover keeps its peer waiting (`device.extension`).
-        On-premises there is none to wait for.
+        One that asks again does so for want of an API that is slow to start on a busy host;
+        or as the scenario has it, and then for good. On-premises there is none to wait for.
         """
         if self.scenario.world != "cloud":
             return
+        over = {"idle", "failed"} | ({"retrying"} if self.scenario.cloud.api.refuses else set())
 
         def settled() -> bool:
             self.check_processes()
             ready = any(record["what"] == "api-ready" for record in self.fabric_log())
-            return ready and self.status(active).get("cloud_failover") != "running"
+            return ready and self.status(active).get("cloud_failover") in over
 
         wait_until("the cloud's API", settled, timeout_s=API_READY_S)
 
@@ -160,10 +163,33 @@ class Lab:
 
     def start_device(self, node: str) -> None:
         """One BIG-IP's process, in its namespace and a PID namespace of its own."""
-        config = self.folder / f"{node}.json"
-        config.write_bytes(configfile.dump(device_config(self.scenario, self.world, node)))
+        config, told = self.folder / f"{node}.json", device_config(self.scenario, self.world, node)
+        if (peer := self.peer(node)) is not None:
+            told = peer.device_config
+            peer.prepare()
+            for name, argv in peer.programs.items():
+                self._program(name, node, argv)
+            wait_until(f"{peer.kind} of {node}", lambda: self._serves(peer), timeout_s=READY_S)
+        config.write_bytes(configfile.dump(told))
         journal = self.evidence / f"{node}.jsonl"
         self._python(node, node, ["-m", "emulator.device", config, journal, self.socket(node)])
+
+    def peer(self, node: str) -> Peer | None:
+        """What serves a device's packets in its place, where something does."""
+        kind = self.scenario.devices.data_plane
+        if kind == "bigip" or node not in DEVICES:
+            return None
+        told = device_config(self.scenario, self.world, node)
+        return Peer(kind, self.world.namespace(node), told, self.folder)
+
+    def _serves(self, peer: Peer) -> bool:
+        self.check_processes()
+        return peer.ready()
+
+    def programs_of(self, node: str) -> list[str]:
+        """The processes that are one device: its own, and its peer's data plane."""
+        peer = self.peer(node)
+        return [node, *(peer.programs if peer else ())]
 
     def wait_ready(self) -> None:
         """Until the pair has found its roles and, where asked for, mirrors; raises LabFault."""
@@ -229,9 +255,11 @@ class Lab:
     def status(self, node: str) -> dict[str, object]:
         """A device's own account, or {} when it does not answer."""
         try:
-            return ask(self.socket(node), {"status": True}, timeout_s=2.0)
+            state = ask(self.socket(node), {"status": True}, timeout_s=2.0)
         except ControlError:
             return {}
+        peer = self.peer(node)
+        return state | peer.status() if peer else state
 
     def fabric_log(self) -> list[dict[str, object]]:
         """What the provider has accepted and carried out so far."""
@@ -255,7 +283,9 @@ class Lab:
         self._unwatched.clear()
 
     def _python(self, name: str, node: str, arguments: list[str | Path]) -> None:
-        argv = [sys.executable, *arguments]
+        self._program(name, node, [sys.executable, *arguments])
+
+    def _program(self, name: str, node: str, argv: Sequence[str | Path]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             process = spawn(self.world.namespace(node), argv, log=log)
         self._processes[name] = process

@@ -88,6 +88,18 @@ def test_an_api_that_is_down_is_told_asked_again_and_cancelled(talk: Talk) -> No
     assert talk.client.state == "idle"
 
 
+def test_the_end_of_a_failover_that_was_given_up_is_not_the_end_of_the_next(talk: Talk) -> None:
+    """The peer had seemed dead at the start, and came: the routes are asked for once more."""
+    talk.client.request_routes()
+    talk.until("cloud-call-failed")
+    talk.client.request_routes()
+    talk.until("failover-cancelled")
+    assert talk.client.state in ("running", "retrying")
+    talk.client.cancel()
+    talk.until("failover-cancelled")
+    assert talk.client.state == "idle"
+
+
 def test_an_api_that_stays_down_is_given_up(talk: Talk) -> None:
     talk.client.request_routes()
     assert "given up after 50 attempts" in talk.until("failover-failed")["reason"]

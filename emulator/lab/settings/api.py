@@ -77,6 +77,13 @@ class Api(Model):
         5.0, description="the failover extension waits so long before it asks again"
     )
 
+    @property
+    def refuses(self) -> bool:
+        """Whether a device may ask in vain before anything has failed over."""
+        down = self.outage is not None and self.outage.from_s is None
+        told = self.credentials != "valid" or self.device_region not in (None, self.region)
+        return down or told or bool(self.denied_actions or self.errors)
+
 
 class ElasticIp(Model):
     """A public address and the private addresses it is associated with: the first one while

@@ -82,6 +82,11 @@ class Devices(Model):
     failover_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = Field(
         3.0, description="failover.nettimeoutsec"
     )
+    data_plane: Literal["bigip", "conntrackd", "haproxy"] = Field(
+        "bigip",
+        description="who serves the packets: the lab's BIG-IP, or a peer to compare it with: "
+        "kernel NAT and conntrackd (for fastL4), HAProxy (for an unmirrored standard one)",
+    )
     gratuitous_arp: bool = Field(
         True, description="on-premises: the new active device announces its addresses"
     )

@@ -18,6 +18,7 @@ from emulator.lab.settings.devices import Devices, OnPrem, VirtualServer
 from emulator.lab.settings.endpoints import TIMED, Endpoints
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.model import Model, Seconds
+from emulator.lab.settings.peers import check_data_plane
 from emulator.lab.settings.private_addresses import place
 from emulator.lab.workload.applications import connections, expectations
 from netns.onprem import addresses_in_use, segment_of
@@ -112,6 +113,7 @@ class Scenario(Model):
                 f"endpoints.application_timer: none of the sessions has it ({', '.join(TIMED)})"
             )
         self._check_channel()
+        check_data_plane(self.devices, server, self.cloud, self.mirror_channel)
         return self
 
     def _placed(self) -> None:
