@@ -153,8 +153,11 @@ def _lag_bytes(lab: Lab) -> int:
 
 
 def _moved(lab: Lab, table: str) -> bool:
-    """Whether a change of that route table took effect. The log holds this failover's only."""
+    """Whether a change of that route table to the other device took effect; the active one
+    sets its own routes when it starts."""
     return any(
-        record["what"] == "effective" and record.get("table") == table
+        record["what"] == "effective"
+        and record.get("table") == table
+        and DEVICES[1] in str(record.get("target"))
         for record in lab.fabric_log()
     )

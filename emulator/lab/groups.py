@@ -33,13 +33,16 @@ def gathered(verdicts: Iterable[Verdict]) -> list[tuple[Verdict, Summary | None]
 
 
 def _as_one(requests: Sequence[Verdict]) -> tuple[Verdict, Summary]:
-    """The outcome is CLOSED when no request failed, else that of most that did."""
+    """The outcome is CLOSED when no request failed, else that of most that did, and the cause
+    that of most of these."""
     judged = [(_outcome(verdict), verdict) for verdict in requests]
     failed = Counter(outcome for outcome, _ in judged if outcome not in ("CLOSED", "OPEN"))
     answered = [v for outcome, v in judged if outcome == "CLOSED"]
     outcome = failed.most_common(1)[0][0] if failed else "CLOSED"
     alike = [v for o, v in judged if o == outcome] or list(requests)
-    shown = max(alike, key=lambda v: _took_s(v.connection))
+    causes = Counter(verdict.cause.id for verdict in alike)
+    [(common, _)] = causes.most_common(1)
+    shown = max((v for v in alike if v.cause.id == common), key=lambda v: _took_s(v.connection))
     total = sum((v.bytes for v in answered), ByteCount())
     summary: Summary = {
         "total": len(requests),
@@ -47,6 +50,7 @@ def _as_one(requests: Sequence[Verdict]) -> tuple[Verdict, Summary]:
         "failed": sum(failed.values()),
         "open": len(requests) - len(answered) - sum(failed.values()),
         "outcomes": dict(Counter(outcome for outcome, _ in judged)),
+        "causes": {str(cause): number for cause, number in causes.items() if cause},
         "slowest_s": max((_took_s(v.connection) for v in answered), default=None),
     }
     return replace(shown, outcome=outcome, bytes=total), summary

@@ -7,6 +7,7 @@ from typing import Any
 
 from emulator.lab.fleetstory import examples, silence_s, summary
 from emulator.lab.groups import gathered, quiet_s
+from emulator.lab.judge.explain import Cause
 from emulator.lab.judge.verdict import Verdict
 from emulator.lab.workload.applications import FLEET_PORTS, application
 from tests.lab.judge.test_verdict import opened, verdict
@@ -30,7 +31,7 @@ def test_requests_are_one_entry_where_the_first_was() -> None:
     assert found[0][1] is not None
     assert found[0][1] == {
         "total": 3, "answered": 2, "failed": 0, "open": 1,
-        "outcomes": {"CLOSED": 2, "OPEN": 1}, "slowest_s": found[0][1]["slowest_s"],
+        "outcomes": {"CLOSED": 2, "OPEN": 1}, "causes": {}, "slowest_s": found[0][1]["slowest_s"],
     }  # fmt: skip
     assert found[0][0].bytes.sent == 2 * request().bytes.sent
     assert found[1][1] is None
@@ -41,6 +42,16 @@ def test_one_request_that_failed_is_the_outcome() -> None:
     assert one.outcome == "RESET"
     assert counts is not None
     assert (counts["answered"], counts["failed"]) == (2, 1)
+
+
+def test_the_cause_is_that_of_most_that_failed() -> None:
+    """Not that of the one which happened to be half-way at the failover."""
+    odd = replace(request("RESET"), cause=Cause("no-flow-reset", ""))
+    usual = replace(request("RESET"), cause=Cause("security-group-denied", ""))
+    [(one, counts)] = gathered([odd, usual, usual])
+    assert one.cause.id == "security-group-denied"
+    assert counts is not None
+    assert counts["causes"] == {"no-flow-reset": 1, "security-group-denied": 2}
 
 
 def test_a_request_without_an_answer_for_long_has_failed() -> None:

@@ -63,15 +63,24 @@ class _End:
         self.heard = sighting
         if sighting.segment.flags & ACK:
             ack = sighting.segment.ack
+            if self.acknowledged is None or self.acknowledged.precedes(ack):
+                self.acknowledged = ack
             self.unanswered = [u for u in self.unanswered if ack.precedes(u[1].segment.end)]
 
     def oldest(self) -> list[Sighting]:
-        """Every transmission of the first unanswered bytes."""
+        """Every transmission of the first unanswered byte, whatever else was in the segment: a
+        retransmission may begin earlier, with bytes acknowledged since."""
         if not self.unanswered:
             return []
         base = self.unanswered[0][1].segment.seq
         first = min((s.segment.seq for _, s in self.unanswered), key=lambda q: q.octets_from(base))
-        return [s for _, s in self.unanswered if s.segment.seq == first]
+        if self.acknowledged is not None and first.precedes(self.acknowledged):
+            first = self.acknowledged
+        return [
+            s
+            for _, s in self.unanswered
+            if not first.precedes(s.segment.seq) and first.precedes(s.segment.end)
+        ]
 
     def waited_s(self, now: Sighting) -> float:
         """For how long bytes had been unanswered, and nothing heard, at `now`."""

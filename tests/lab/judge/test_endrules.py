@@ -182,3 +182,22 @@ def test_the_text_tells_when_the_path_was_back() -> None:
     assert "14.0 s after that the first segment went by the other device" in (
         verdict(talk).cause.text
     )
+
+
+def test_a_retransmission_that_begins_later_counts_as_one() -> None:
+    """Part of what was repeated got through: the rest goes on from there, in its own time."""
+    talk = opened()
+    talk.client("pwd\n", "a", until=OLD)
+    talk.client("ls -l\n", "a", until=OLD)
+    for gap in DOUBLING:
+        talk.wait(gap)
+        talk.client("pwd\nls -l\n", "a", again=True, until=OLD)
+    everything = talk.client_next
+    talk.client_next = everything + (-6)
+    talk.server("x", "b")
+    talk.client_next = everything
+    talk.wait(DOUBLING[-1])
+    talk.client("ls -l\n", "a", again=True, until=OLD)
+    talk.wait(9)
+    last_sign(talk)
+    assert found(talk)[0] == "STALLED"
