@@ -23,10 +23,10 @@ BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 PEERS := conntrackd conntrack haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick differential wireshark lint man down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: packages $(VENV)/.installed ## Debian packages and the virtual environment (first run: minutes)
 
@@ -82,6 +82,15 @@ bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s
 
 wireshark: setup ## install the Wireshark profile and dissector for yourself (without sudo)
 	@$(LAB) wireshark
+
+matrix: setup ## the survival table: SNAT x mirroring x virtual server (root, 3 minutes)
+	@$(LAB) matrix --output $(RUNS)
+
+results: setup ## the article's claims, answered by runs: docs/results.md (root, a quarter of an hour)
+	@$(LAB) claims --output $(RUNS) --write docs
+
+confusion: setup ## can the verdicts be trusted: causes planted against causes named (root, half an hour)
+	@$(LAB) confusion --output $(RUNS)
 
 differential: ALSO := $(PEERS)
 differential: setup ## the same worlds with conntrackd and HAProxy; writes docs/differential.md (root, half an hour)
