@@ -22,7 +22,12 @@ What users have becomes a scenario in `lab.inputs`; `lab.lint` warns before a ru
 The way of an experiment: `lab.settings.scenario` -> `lab.instance` (namespaces, services, devices)
 -> `lab.runner` and `lab.experiment` (captures, sessions, failover, watch) -> `lab.judge.tracing` ->
 `lab.judge.facts` -> `lab.judge.verdict` (`explain`, and rules by subject: `proxied`, `mirrorrules`,
-`fabricrules`). `lab.study.why` and `lab.study.matrix` run many (`lab.study.batch`).
+`fabricrules`, `endrules`, `splitbrain`; `datagrams` and `shortlived` for what is no long TCP
+connection) -> `result.json`, comments in the capture (`lab.annotate`), the page (`lab.report`).
+Traffic is `lab.workload`'s or a recording's (`lab.replay`). Many runs towards one answer:
+`lab.study` (`why`, `matrix`, `claims`, `confusion`, `differential` with the data planes of
+`lab.peers`), a process a run (`batch`). A running lab by hand: `commands.hands`,
+`lab.readiness`, `lab.topview`; `lab.behind` does what no scenario tells of.
 """
 
 __version__ = "0.1.0"
