@@ -25,7 +25,10 @@ from netns.execute import NamespaceError
 
 RUNS = Path("captures/runs")
 NOT_AS_EXPECTED, USAGE, CANNOT, FAULT, INTERRUPTED = 1, 2, 3, 4, 130
-stdout = Console(highlight=False, soft_wrap=True)
+_PIPED_WIDTH = 160  # a table in a file is not as narrow as a terminal that is not there
+stdout = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
