@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from emulator.lab.judge.explain import Cause, Evidence
+from emulator.lab.judge.evidence import Cause, Evidence
 from emulator.lab.judge.facts import Connection, Facts
 from emulator.lab.judge.tracing import RoleReport
 

@@ -25,7 +25,7 @@ from emulator.lab.capture import Capture, merge
 from emulator.lab.deployment import DEVICES, entry_address
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.tracing import trace
 from emulator.lab.replay.account import Json
 from emulator.lab.replay.fates import Sent, fates

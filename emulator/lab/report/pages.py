@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from emulator import __version__
 from emulator.lab import analysis
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.facts import Facts, gather
 from emulator.lab.judge.tracing import trace
 from emulator.lab.provenance import SCENARIO
