@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from emulator.lab.inputs import as3, bigip, cfe, do, jsontext, tmsh
 from emulator.lab.inputs.addressing import (
+    SERVERS,
     Addressing,
     Mapped,
     arrange,
@@ -21,7 +22,7 @@ from emulator.lab.inputs.addressing import (
 from emulator.lab.inputs.choose import Chosen, choose, resolve
 from emulator.lab.inputs.declared import Declared, Server
 from emulator.lab.inputs.ledger import Category, Ledger, Reading
-from emulator.lab.inputs.routing import Ways, lead
+from emulator.lab.inputs.routing import Ways, lead, lead_through
 from emulator.lab.inputs.tree import InputError, Node, Place
 from emulator.lab.inputs.virtualserver import settings_of
 from emulator.lab.settings.devices import VirtualServer
@@ -165,7 +166,8 @@ def _places(
 ) -> None:
     """Addresses of the virtual server and of SNAT, and what leads to them."""
     place = chosen.server.places.get("virtual_server.destination", chosen.server.node.place)
-    if not chosen.addresses:
+    through = chosen.server.network if server["type"] == "forwarding" else None
+    if not chosen.addresses and through is None:
         raise InputError(place, f"{chosen.server.name}: its address is in none of the inputs")
     pool: list[IPv4Address] = []
     if server["snat"] == "pool":
@@ -176,6 +178,10 @@ def _places(
             )
         pool = chosen.snat_addresses
         found.origins["virtual_server.snat_pool"] = chosen.snat_pool.node.place
+    if world == "onprem" and through is not None:
+        where = chosen.server.places.get("virtual_server.type", place)
+        text = "a forwarding virtual server on-premises is not emulated"
+        raise InputError(where, f"{chosen.server.name}: {text}")
     if world == "onprem":
         vip, pool = on_segments(chosen.addresses[0], pool)
         addressing.add(f"virtual server {chosen.addresses[0]}", vip, "the lab's segment", place)
@@ -184,10 +190,13 @@ def _places(
             server["snat_pool"] = [str(a) for a in pool]
             addressing.add("SNAT pool", ", ".join(map(str, pool)), "the lab's segment", place)
         return
-    ways = lead(
-        chosen.addresses, server["snat"], pool, found.declared, addressing, place,
-        found.origins.get("virtual_server.snat_pool", place),
-    )  # fmt: skip
+    snat_place = found.origins.get("virtual_server.snat_pool", place)
+    rest = (server["snat"], pool, found.declared, addressing, place, snat_place)
+    if through is not None:
+        _enter(lead_through(through, *rest), server, found, ledger)
+        server["network"] = str(through if SERVERS.subnet_of(through) else SERVERS)
+        return
+    ways = lead(chosen.addresses, *rest)
     _enter(ways, server, found, ledger)
     listed = chosen.server.node.get("virtualAddresses")
     if listed is not None and "elastic_ips" not in ways.cloud:

@@ -38,10 +38,16 @@ def settings_of(
         addressing.add("mirroring asked for", "mirroring off", reason, without)
     for name in ("loose_initiation", "loose_close", "idle_timeout_s"):
         value = chosen.setting(name)
-        if value is not None and (server.type == "fastL4" or name == "idle_timeout_s"):
+        if value is not None and (server.type != "standard" or name == "idle_timeout_s"):
             settings[name] = value
             source = next(p for p in chosen.profiles if getattr(p, name) is not None)
             origins[f"virtual_server.{name}"] = source.node.place
+    if server.change_port is not None and server.snat == "pool":
+        settings["source_port"] = "change"
+        ledger.mark(server.change_port, Category.UNDERSTOOD, "virtual_server.source_port change")
+    elif server.change_port is not None:
+        text = "the client's port is kept where it is free; changed with a SNAT pool only"
+        ledger.mark(server.change_port, Category.NOT_EMULATED, text)
     _protocol_and_persistence(settings, chosen, declared, ledger)
     return settings
 
@@ -59,19 +65,21 @@ def _protocol_and_persistence(
 ) -> None:
     server = chosen.server
     protocol = server.node.get("ip-protocol") or server.node.get("layer4")
-    if PROTOCOLS[server.protocol] != "tcp":
+    if server.type == "standard":
+        if protocol is not None and server.protocol != "tcp":
+            ledger.mark(protocol, Category.NOT_EMULATED, "of any protocol, TCP only")
+    elif server.protocol != "tcp":
         settings["protocol"] = PROTOCOLS[server.protocol]
+        udp, any_ = "UDP: the session is the lab's datagrams", "any protocol: TCP and UDP here"
         if protocol is not None:
-            ledger.mark(protocol, Category.UNDERSTOOD, "UDP: the session is the lab's datagrams")
-    elif protocol is not None and server.protocol != "tcp":
-        ledger.mark(protocol, Category.NOT_EMULATED, "of any protocol, TCP only")
+            ledger.mark(protocol, Category.UNDERSTOOD, udp if server.protocol == "udp" else any_)
     profile = declared.persistences.get(server.persistence or "")
     mirror = profile.node.get("mirror") if profile is not None else None
     said = server.node.get("persist") or server.node.get("persistenceMethods")
     by_source = server.persistence is not None and (
         profile.kind if profile is not None else server.persistence.rsplit("/", 1)[-1]
     ).replace("_", "-") in ("source-address", "source-addr")
-    if PERSISTENCE and by_source:
+    if PERSISTENCE and by_source and server.type != "forwarding":
         settings["persistence"] = "source-address"
         settings["persistence_mirroring"] = profile is not None and profile.mirror
         category, text = Category.UNDERSTOOD, "virtual_server.persistence"
@@ -83,6 +91,9 @@ def _protocol_and_persistence(
 
 
 def _backends(chosen: Chosen, addressing: Addressing, ledger: Ledger) -> list[str]:
+    if chosen.server.type == "forwarding":
+        addressing.add("the servers behind it", "backend-1", "clients address it itself")
+        return ["backend-1"]
     if chosen.pool is None or not chosen.pool.members:
         name = chosen.server.pool or "no pool"
         why = "it has no members in the inputs" if chosen.pool else "in none of the inputs"
