@@ -53,6 +53,7 @@ PURE = (
     "emulator.lab.report.index",
     "emulator.lab.report.ladder",
     "emulator.lab.report.numbers",
+    "emulator.lab.report.seen",
     "emulator.lab.report.sequence",
     "emulator.lab.report.studies",
     "emulator.lab.report.summary",
