@@ -19,7 +19,6 @@ from emulator.lab.report.tables import tables
 from emulator.lab.report.timeline import INSTANTS, timeline
 from emulator.lab.report.words import headline, outcome, tried
 
-_ALIVE = ("SURVIVED", "CLOSED")
 Json = Mapping[str, Any]
 
 
@@ -31,7 +30,7 @@ def summary(
     `scenario`: its settings, where they are known; `why`: a why.json of the same scenario."""
     made = groups(result)
     line, tone = headline(result)
-    causes = [g.cause for g in made if g.cause and g.outcome not in _ALIVE]
+    causes = [g.cause for g in made if g.cause]  # of survivors, too: a persistence record lost
     fates = Fates(facts)
     events = _events(result)
     connections = seen(result, facts)

@@ -9,6 +9,7 @@ import pytest
 from emulator.lab.judge.facts import Facts, gather
 from emulator.lab.judge.tracing import trace
 from emulator.lab.judge.verdict import judge
+from emulator.lab.report.index import row
 from emulator.lab.report.seen import seen, telling
 from emulator.lab.report.summary import summary
 from emulator.lab.workload.applications import PORTS
@@ -77,6 +78,22 @@ def test_a_udp_flow_is_drawn_without_sequence_numbers() -> None:
     page = summary(result(entry | {"protocol": "udp"}), facts)
     assert page["timeline"].lanes[0].label == "udp"
     assert [(drawn.total, plots) for _, drawn, plots in page["ladders"]] == [(10, None)]
+
+
+def test_a_cause_of_a_survivor_has_its_advice_and_is_not_as_expected() -> None:
+    """Its connections work, and go to the wrong member."""
+    members = {
+        "before": ["backend-1"], "after": ["backend-2"], "new": "other", "expected": "same",
+        "failed": 0, "each": [],
+    }  # fmt: skip
+    cause = {"id": "persistence-lost", "text": "x", "evidence": []}
+    data = result(connection("reconnect", cause=cause, members=members))
+    page = summary(data, gather(trace([])))
+    assert [name for name, _ in page["causes"]] == ["persistence-lost"]
+    assert "persistence records" in page["advice"][0].text
+    assert not row("20261128T000000Z-x-1", data, has_report=True).expected
+    met = result(connection("reconnect", members=members | {"expected": "other"}))
+    assert row("20261128T000000Z-x-1", met, has_report=True).expected
 
 
 def test_captures_of_another_run_are_not_drawn() -> None:
