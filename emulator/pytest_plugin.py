@@ -75,10 +75,12 @@ class RunningLab:
         raise LookupError("no device is active")
 
     def connect(self, port: int, *, timeout_s: float = 30.0) -> socket.socket:
-        """A connection from the client to the virtual server; raises OSError."""
+        """A connection from the client to the virtual server, by the address clients know it by;
+        raises OSError."""
+        from emulator.lab.deployment import entry_address
         from netns.execute import call_in
 
-        address = (str(self.lab.scenario.virtual_server.destination), port)
+        address = (str(entry_address(self.lab.scenario)), port)
         return call_in(
             self.lab.world.namespace("client"),
             lambda: socket.create_connection(address, timeout=timeout_s),

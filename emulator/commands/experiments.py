@@ -32,7 +32,7 @@ from emulator.commands.terminal import (
 )
 from emulator.lab import scenario_file
 from emulator.lab.settings.scenario import Failover, How, Scenario
-from emulator.lab.study.plants import BEHIND_NAMES
+from emulator.lab.study.plants import BEHIND_NAMES, OF_THE_CLOUD
 from netns import doctor as host
 
 
@@ -94,6 +94,7 @@ def run(  # one parameter an option
     if how is not None:
         after = chosen.failover.after_s if chosen.failover else Failover().after_s
         chosen = chosen.model_copy(update={"failover": Failover(how=How(how), after_s=after)})
+    _check_behind(behind, chosen)
     need_host(wanted(chosen))
     need_peers({chosen.devices.data_plane})
     start = time.monotonic()
@@ -125,6 +126,14 @@ def run(  # one parameter an option
         sys.exit(FAULT)
     if not as_expected(done.result):
         sys.exit(NOT_AS_EXPECTED)
+
+
+def _check_behind(behind: str | None, scenario: Scenario) -> None:
+    """What would not be done, or could not, is an error before anything is built."""
+    if behind is not None and scenario.failover is None:
+        raise Fail(f"--behind: {scenario.name} has no failover for it to come before", USAGE)
+    if behind in OF_THE_CLOUD and scenario.world != "cloud":
+        raise Fail(f"--behind {behind} is done to a cloud: world is {scenario.world}", USAGE)
 
 
 @click.command()

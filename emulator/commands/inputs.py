@@ -23,6 +23,7 @@ from emulator.lab.inputs.mapping import translate as make
 from emulator.lab.inputs.tree import InputError, Place
 from emulator.lab.lint.rules import lint as check
 from emulator.lab.lint.subject import Finding, Subject
+from emulator.lab.ownership import hand_over
 from emulator.lab.settings.scenario import Scenario
 
 LARGEST = 32 * 2**20  # bytes of one input
@@ -110,7 +111,9 @@ def scenario_or_inputs(
 def keep_inputs(found: Translation | None, folder: Path) -> None:
     """The reading list beside the run's other files."""
     if found is not None:
-        (folder / "inputs.json").write_text(json.dumps(_as_data(found), indent=2) + "\n")
+        path = folder / "inputs.json"
+        path.write_text(json.dumps(_as_data(found), indent=2) + "\n")
+        hand_over([path])
 
 
 def _summary(found: Translation) -> list[str]:

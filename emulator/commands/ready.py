@@ -9,7 +9,7 @@ import time
 import click
 
 from emulator.commands.choices import format_option, name_option
-from emulator.commands.terminal import NOT_AS_EXPECTED, need_root, stdout
+from emulator.commands.terminal import NOT_AS_EXPECTED, USAGE, Fail, need_root, stdout
 from emulator.lab.readiness import MAX_LAG_S, Readiness, judge
 
 LISTED = 20  # differences printed; --format json has all
@@ -33,7 +33,7 @@ def standby_ready(name: str, form: str, wait_s: float, max_lag_s: float, no_clou
 
     Compares the connection tables of both devices, sends one probe each way over the mirroring
     channel's path, reads the lag, and has the standby's failover extension make a dry run.
-    Exit status: 0 ready, 1 not ready, 2 no such lab, 3 not root.
+    Exit status: 0 ready, 1 not ready, 2 no such lab or one of a peer's data plane, 3 not root.
 
     \b
       mirrorlab standby-ready
@@ -45,6 +45,9 @@ def standby_ready(name: str, form: str, wait_s: float, max_lag_s: float, no_clou
 
     need_root()
     lab = Lab.load(name)
+    peer = lab.scenario.devices.data_plane
+    if peer != "bigip":
+        raise Fail(f"lab {name}: its connections are {peer}'s, the devices know none", USAGE)
     deadline = time.monotonic() + wait_s
     while True:
         found = judge(look(lab, cloud=not no_cloud), max_lag_s=max_lag_s)

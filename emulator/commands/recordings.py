@@ -101,6 +101,8 @@ def replay(  # one parameter an option
     Without --at or --at-frame the failover comes where it came in the recorded run, else when
     half of the bytes have been said.
     """
+    from emulator.lab.endpoints import wanted as programs_for
+
     if at is not None and at_frame is not None:
         raise Fail("--at and --at-frame exclude each other", USAGE)
     moment = None if at is None and at_frame is None else Moment(at_frame, at)
@@ -116,7 +118,7 @@ def replay(  # one parameter an option
             found, origin = look(recording, wish, progress)
         picked = chosen(found, flows, silent=packets)
     _warn(found)
-    need_host()
+    need_host(programs_for(wanted))
     if packets:
         with _readable():
             _packets(wanted, found, picked, form, output)
@@ -141,12 +143,18 @@ def _for_replay(scenario: Scenario, how: str | None, moment: Moment | None) -> S
             "place in the recording; leave it out, and the channel is at fault from the start",
             USAGE,
         )
+    if scenario.virtual_server.protocol == "udp":
+        raise Fail(f"{scenario.name}: virtual_server.protocol udp: replays are of TCP", USAGE)
+    if scenario.devices.data_plane != "bigip":
+        text = f"devices.data_plane {scenario.devices.data_plane}: replays go through the lab's own"
+        raise Fail(f"{scenario.name}: {text}", USAGE)
     failover = scenario.failover
     if failover is None and (how is not None or moment is not None):
         failover = Failover()
     if failover is not None and how is not None:
-        failover = failover.model_copy(update={"how": How(how)})
-    return scenario.model_copy(update={"failover": failover, "expect": {}})
+        failover = Failover(how=How(how), after_s=failover.after_s)
+    changes: dict[str, object] = {"failover": failover, "expect": {}, "expect_member": None}
+    return scenario.model_copy(update=changes)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from emulator.commands.terminal import RUNS, USAGE, Fail, stderr
+from emulator.lab.ownership import hand_over
 
 LATEST = "LATEST"
 
@@ -33,13 +34,16 @@ def report(run: str, runs: Path, only_index: bool) -> None:
 
     try:
         if only_index:
-            click.echo(pages.write_index(runs))
+            index = pages.write_index(runs)
+            hand_over([index])
+            click.echo(index)
             return
         folder = _latest(runs) if run == LATEST else _folder(run, runs)
         with stderr.status("reading the captures"):
             made = _make(folder)
+        hand_over([made])
         if folder.resolve().parent == runs.resolve():
-            pages.write_index(runs)
+            hand_over([pages.write_index(runs)])
     except pages.NoReport as error:
         raise Fail(str(error), USAGE) from error
     except OSError as error:

@@ -20,6 +20,7 @@ from emulator.commands.choices import (
     with_virtual_server,
 )
 from emulator.commands.terminal import RUNS, USAGE, Fail, need_host, stderr, stdout
+from emulator.lab.ownership import hand_over, missing
 from emulator.lab.settings.scenario import Failover, How
 
 if TYPE_CHECKING:
@@ -195,6 +196,13 @@ def _page(kind: str, folder: Path) -> str:
 
 
 def study_folder(folder: Path, fresh: bool) -> Path:
+    """Make it; all that lies in it when the command ends is the caller's, as a run's is."""
+    made = missing(folder)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(
+            lambda: hand_over([*made, folder, folder.parent / "index.html", *folder.rglob("*")])
+        )
     try:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)

@@ -183,7 +183,8 @@ class Traffic:
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
                 commands += self._close(flow, "closed", now)
             elif _can_expire(flow) and idle >= flow.record.idle_timeout_s:
-                self._count(EXPIRED)
+                if flow.record.protocol == PROTO_TCP:  # of UDP nobody is told
+                    self._count(EXPIRED)
                 commands += self._close(flow, EXPIRED, now)
                 if flow.standard:
                     commands.append(AbortRelay(flow.record.client, flow.record.virtual))
@@ -227,7 +228,7 @@ class Traffic:
 
     def served_as(self, record: FlowRecord) -> FlowRecord:
         """As this device would serve a mirrored flow; raises NoAddress."""
-        return self._selector.adopt(record, self.table.taken)
+        return self._selector.adopt(record, self.table.taken_of(record.protocol))
 
     def has_virtual_server(self, record: FlowRecord) -> bool:
         """Whether the client's packets meet a virtual server here."""

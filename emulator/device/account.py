@@ -25,7 +25,12 @@ def more(device: Device, now: float) -> dict[str, object]:
         "mirror_channel_s": None if since is None else round(now - since, 1),
         "heartbeat_age_s": round(now - device.last_heartbeat, 1),
         "virtual_servers": {
-            v.name: {"mirror": v.mirroring, "type": v.type.value, "snat": v.snat.value}
+            v.name: {
+                "mirror": v.mirroring,
+                "channel": v.mirrors_anything,
+                "type": v.type.value,
+                "snat": v.snat.value,
+            }
             for v in device.config.virtual_servers
         },
     }

@@ -153,7 +153,7 @@ def _virtual(device: Device, server: VirtualServer) -> str:
         ("Reason", "The virtual server is available"),
         ("CMP", "enabled"),
         ("CMP Mode", "all-cpus"),
-        ("Destination", _destination(server.destination)),
+        ("Destination", _listens_on(server)),
     ]
     sent = sum(f.client_side.octets for f in flows), sum(f.client_side.packets for f in flows)
     back = sum(f.server_side.octets for f in flows), sum(f.server_side.packets for f in flows)
@@ -173,7 +173,8 @@ def _virtual(device: Device, server: VirtualServer) -> str:
 
 def pool_members(device: Device, servers: Sequence[VirtualServer]) -> str:
     """`show ltm pool members`: the pools have their virtual servers' names, with `_pool`."""
-    return "\n\n".join("\n".join(_pool(server, device.traffic.table.flows())) for server in servers)
+    flows = device.traffic.table.flows()
+    return "\n\n".join("\n".join(_pool(s, flows)) for s in servers if not s.forwarding)
 
 
 def _pool(server: VirtualServer, flows: Sequence[Flow]) -> list[str]:
@@ -230,21 +231,42 @@ def list_virtual_servers(servers: Sequence[VirtualServer]) -> str:
 
 
 def _stanza(server: VirtualServer) -> str:
-    lines = [f"ltm virtual {server.name} {{"]
-    lines += [f"    destination {_destination(server.destination)}", "    ip-protocol tcp"]
-    lines += ["    mask 255.255.255.255", f"    mirror {_enabled(server.mirroring)}"]
-    lines.append(f"    pool {pool_name(server)}")
+    lines = [f"ltm virtual {server.name} {{", f"    destination {_listens_on(server)}"]
+    if server.forwarding:
+        lines.append("    ip-forward")
+    lines += [f"    ip-protocol {server.protocol.value}", f"    mask {_mask(server)}"]
+    lines.append(f"    mirror {_enabled(server.mirroring)}")
+    if server.persistence_s:
+        lines += ["    persist {", "        source_addr {", "            default yes"]
+        lines += ["        }", "    }"]
+    if not server.forwarding:
+        lines.append(f"    pool {pool_name(server)}")
     profile = "tcp" if server.standard else "fastL4"
     lines += ["    profiles {", f"        {profile} {{ }}", "    }", "    source 0.0.0.0/0"]
     if server.snat is not Snat.NONE:
         lines.append("    source-address-translation {")
         if server.snat is not Snat.AUTOMAP:
             lines.append(f"        pool {server.name}_snat")
-        kind = "automap" if server.snat is Snat.AUTOMAP else "snat"
-        lines += [f"        type {kind}", "    }"]
-    lines += ["    translate-address enabled"]
-    port = "disabled" if all(m.port == ANY_PORT for m in server.pool) else "enabled"
-    return "\n".join([*lines, f"    translate-port {port}", "}"])
+        kinds = {Snat.AUTOMAP: "automap", Snat.DETERMINISTIC: "lsn"}
+        lines += [f"        type {kinds.get(server.snat, 'snat')}", "    }"]
+    if server.change_port:
+        lines.append("    source-port change")
+    lines += [f"    translate-address {_enabled(not server.forwarding)}"]
+    same = server.forwarding or all(m.port == ANY_PORT for m in server.pool)
+    return "\n".join([*lines, f"    translate-port {_enabled(not same)}", "}"])
+
+
+def _listens_on(server: VirtualServer) -> str:
+    """A forwarding one has a network, whatever its `destination` says."""
+    if server.network is None:
+        return _destination(server.destination)
+    return _destination(Endpoint(server.network.network_address, server.destination.port))
+
+
+def _mask(server: VirtualServer) -> str:
+    if server.network is None:
+        return "255.255.255.255"
+    return "any" if server.network.prefixlen == 0 else str(server.network.netmask)
 
 
 def _enabled(on: bool) -> str:

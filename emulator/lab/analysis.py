@@ -16,7 +16,7 @@ from emulator.lab.capture import merge
 from emulator.lab.deployment import world
 from emulator.lab.judge import datagrams
 from emulator.lab.judge.comments import comments, summary
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.facts import Facts, Record, gather
 from emulator.lab.judge.tracing import trace
 from emulator.lab.judge.verdict import judge

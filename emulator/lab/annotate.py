@@ -61,7 +61,6 @@ def names_in(world: World, scenario: Scenario) -> dict[IPv4Address, list[str]]:
         suffix = "" if interface.name == "eth0" else f"-{interface.name}"
         call(interface.address, f"{interface.node}{suffix}")
     call(entry_address(scenario), "vip")
-    call(scenario.virtual_server.destination, "vip")
     for address in scenario.virtual_server.snat_pool:
         call(address, "snat-pool")
     if world.kind == KIND:

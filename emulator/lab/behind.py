@@ -22,7 +22,7 @@ from emulator.lab.control_plane import OPERATOR
 from emulator.lab.deployment import DEVICES
 from emulator.lab.instance import Lab
 from emulator.lab.settings.mirror_channel import MirrorChannel
-from emulator.lab.wait import wait_until
+from emulator.lab.wait import LabFault, wait_until
 from netns.execute import call_in, run
 from netns.topology import API_PORT, ROUTER
 
@@ -73,16 +73,21 @@ def mirror_link_slow(lab: Lab) -> None:
 
 def return_route_reverted(lab: Lab) -> None:
     """Another tool puts the servers' route back to the old device as soon as it has moved."""
+    routes = [r for r in lab.scenario.cloud.routes if r.table == "rtb-backend" and r.move]
+    if not routes:
+        raise LabFault(f"{lab.scenario.name} has no route of the servers that moves, to put back")
 
     def revert() -> None:
         deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline and not _moved(lab, "rtb-backend"):
+        while not _moved(lab, "rtb-backend"):
+            if time.monotonic() > deadline:
+                return  # it never moved: nothing to put back
             time.sleep(0.05)
         _as_operator(
             lab,
             "replace_route",
             RouteTableId="rtb-backend",
-            DestinationCidrBlock="10.88.0.0/24",
+            DestinationCidrBlock=str(routes[0].destination),
             NetworkInterfaceId=f"eni-{DEVICES[0]}-int",
         )
 

@@ -143,7 +143,8 @@ def _versions(mine: Account, theirs: Account) -> Check:
 def _channel(
     mine: Account, theirs: Account, arrives: Mapping[str, bool], active: str, standby: str
 ) -> list[Check]:
-    if not any(server.get("mirror") for server in mine.get("virtual_servers", {}).values()):
+    servers = mine.get("virtual_servers", {}).values()
+    if not any(server.get("channel", server.get("mirror")) for server in servers):
         return [Check("channel", False, "no virtual server mirrors: there is no channel")]
     states = [state.get("mirror_channel") == "up" for state in (mine, theirs)]
     ends = "up" if all(states) else "down" if not any(states) else "up at one end only"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.lab.groups import gathered, quiet_s
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.facts import Facts, Record
 from emulator.lab.judge.verdict import Verdict
 from emulator.lab.settings.scenario import Scenario

@@ -11,7 +11,6 @@ void; so it is when the lab fails half-way, and result.json says why in either c
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import secrets
 import shutil
@@ -27,6 +26,7 @@ from emulator.lab.experiment import Behind, Experiment, Progress, TrafficOf
 from emulator.lab.instance import Lab
 from emulator.lab.judge.facts import Facts
 from emulator.lab.meter import measure_host
+from emulator.lab.ownership import hand_over, missing
 from emulator.lab.provenance import keep_scenario
 from emulator.lab.report import pages
 from emulator.lab.result import Disturbance, Result
@@ -145,13 +145,9 @@ def _keep_logs(lab: Lab) -> None:
 def handed_over(folder: Path) -> Iterator[Path]:
     """Make the folder and what is missing above it; in the end, whatever happened, all that
     was made belongs to whoever called sudo."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = missing(folder)
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
-        user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-        if os.geteuid() == 0 and user and group:
-            index = [p for p in [folder.parent / pages.INDEX] if p.exists()]
-            for path in [*made, *index, *folder.rglob("*")]:
-                os.chown(path, int(user), int(group), follow_symlinks=False)
+        hand_over([*made, folder.parent / pages.INDEX, *folder.rglob("*")])

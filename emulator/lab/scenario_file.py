@@ -48,13 +48,15 @@ def load(path: Path) -> Scenario:
         problem = " ".join(str(error.problem or error.context or "not YAML").split())
         raise ScenarioError(f"{path}{where}: {problem}") from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ScenarioError(f"{path}: {error}") from error
+        raise ScenarioError(f"{path}: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise ScenarioError(f"{path}: nested too deep for a scenario") from None
     if not isinstance(raw, dict):
         raise ScenarioError(f"{path}:1:1: a scenario is a mapping of settings")
     try:
         # Through JSON: pydantic shall see plain values, not YAML's annotated ones.
         plain = json.loads(json.dumps(raw, default=str))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ScenarioError(f"{path}:1:1: {error}") from error
     _read_declaration(path, raw, plain)
     try:

@@ -90,6 +90,14 @@ def _failover(failover: dict[str, Any] | None) -> list[str]:
     return lines
 
 
+def _members(members: dict[str, Any]) -> str:
+    """Where a returning client's connections went, and where they were expected to go."""
+    before, after = (", ".join(members[key]) or "nowhere" for key in ("before", "after"))
+    expected = members["expected"]
+    note = "" if expected in (None, members["new"]) else f" (expected: the {expected} one)"
+    return f"members: {before} before, {after} since{note}; {members['failed']} without an answer"
+
+
 def _connection(connection: dict[str, Any], start: float | None) -> list[str]:
     outcome, count = connection["outcome"], connection["bytes"]
     style = _STYLE.get(outcome, "bold")
@@ -121,6 +129,8 @@ def _connection(connection: dict[str, Any], start: float | None) -> list[str]:
             f"{requests['failed']} failed, {requests['open']} open at the end"
             + (f"; the slowest answer took {slowest:.3f} s" if slowest is not None else "")
         )
+    if members := connection.get("members"):
+        lines.append(f"  {escape(_members(members))}")
     lines += [f"  checked: {escape(text)}" for text in program.get("reports", ())]
     if program.get("ended"):
         after = program.get("ended_after_failover_s")

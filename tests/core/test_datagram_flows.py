@@ -79,6 +79,7 @@ def test_an_idle_flow_ends_at_both_devices_without_a_word_to_the_ends() -> None:
     assert not pair.a.flows
     assert not pair.b.flows
     assert pair.a.sent == []
+    assert pair.a.device.traffic.reset_causes == {}  # of resets that were sent
     assert pair.a.kernel == {}
 
 

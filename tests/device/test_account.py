@@ -73,7 +73,7 @@ def test_more() -> None:
     pair.run(3)
     told = account.more(pair.a.device, pair.now)
     assert told["virtual_servers"] == {
-        "vs_ssh": {"mirror": True, "type": "fastL4", "snat": "automap"}
+        "vs_ssh": {"mirror": True, "channel": True, "type": "fastL4", "snat": "automap"}
     }
     assert 0 < told["mirror_channel_s"] <= 3
     pair.lose_channel()

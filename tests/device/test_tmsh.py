@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 import pytest
 
-from emulator.core.config import Snat
+from emulator.core.config import Protocol, ServerType, Snat
 from emulator.core.device import Device
 from emulator.core.events import HeartbeatHeard
 from emulator.core.flow import Flow, FlowState
 from emulator.device.tmsh import TmshError, answer, completions, connections, execute, prompt
+from emulator.lab.inputs.mapping import Source, translate
 from emulator.wire.heartbeat import Heartbeat
 from emulator.wire.mirror import FlowRecord, SnatKind
 from emulator.wire.segment import Endpoint
@@ -202,6 +204,34 @@ def test_list_virtual() -> None:
     keys = [line.split()[0] for line in text.splitlines()]
     assert keys == [line.split()[0] for line in published.LIST_VIRTUAL.splitlines()]
     assert "    mirror enabled\n" in text
+
+
+def test_a_forwarding_virtual_server() -> None:
+    """It has a network and no pool; read back as an input, it is what it was."""
+    wildcard = server(
+        type=ServerType.FORWARDING, network=IPv4Network("10.0.0.0/8"), protocol=Protocol.ANY,
+        snat=Snat.NONE,
+    )  # fmt: skip
+    device = device_with(server=wildcard)
+    text = answer(device, "list ltm virtual", 1.0)
+    declared = translate([Source("bigip-conf", "x", text)]).declared
+    [read] = declared.servers
+    assert (read.type, str(read.network), read.protocol) == ("forwarding", "10.0.0.0/8", "any")
+    assert (read.pool, read.snat, read.mirroring) == (None, "none", True)
+    assert ": 10.0.0.0:22\n" in answer(device, "show ltm virtual", 1.0)
+    assert answer(device, "show ltm pool members", 1.0) == ""
+    whole = server(type=ServerType.FORWARDING, network=IPv4Network("0.0.0.0/0"))
+    assert "    mask any\n" in answer(device_with(server=whole), "list ltm virtual", 1.0)
+
+
+def test_what_else_a_virtual_server_is_set_to_is_listed() -> None:
+    pool = (config().ha_address,)
+    other = server(
+        protocol=Protocol.UDP, persistence_s=180, snat=Snat.POOL, snat_pool=pool, change_port=True
+    )
+    text = answer(device_with(server=other), "list ltm virtual", 1.0)
+    for line in ("ip-protocol udp", "source_addr {", "source-port change"):
+        assert f" {line}\n" in text
 
 
 def test_variables() -> None:

@@ -145,6 +145,15 @@ def test_what_else_speaks_against_it(changes: dict[str, Any], name: str, text: s
     assert text in wrong(found)[0].text
 
 
+def test_a_mirrored_persistence_record_needs_the_channel_as_well() -> None:
+    records = {"vs": SERVERS["vs"] | {"mirror": False, "channel": True}}
+    states = {
+        "active": status("active", virtual_servers=records),
+        "standby": status("standby", virtual_servers=records),
+    }
+    assert judge(seen([], [], **states)).ready
+
+
 def test_without_mirroring_there_is_no_channel() -> None:
     off = {"vs": SERVERS["vs"] | {"mirror": False}}
     found = judge(

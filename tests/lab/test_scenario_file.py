@@ -91,3 +91,16 @@ def test_a_directory_or_binary_is_no_scenario(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(ScenarioError, match="no scenario file"):
         find(str(tmp_path / "y.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("title: " + "[" * 20000, "nested too deep"), ("title: \x01", "not allowed")],
+)
+def test_a_strange_file_is_one_line(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError, match=says) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)

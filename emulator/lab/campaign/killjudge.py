@@ -9,7 +9,7 @@ from emulator.lab.analysis import facts_of, read_journals
 from emulator.lab.campaign.killtraffic import Loss
 from emulator.lab.capture import Capture, merge
 from emulator.lab.instance import Lab
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.facts import Record
 from emulator.lab.judge.verdict import judge_connection
 from emulator.lab.workload.applications import PORTS

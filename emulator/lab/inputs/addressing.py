@@ -17,6 +17,7 @@ from netns.topology import SNAT_RANGE, VIRTUAL_RANGE, World, cloud
 
 VPC = IPv4Network("10.0.0.0/16")
 CLIENTS = IPv4Network("10.0.1.0/24")
+SERVERS = IPv4Network("10.0.31.0/24")  # backend-1's subnet
 SIDES = {"ext": ("ext",), "int": ("int",), "ha": ("ha", "mirror", "hsync", "sync")}
 DEVICES = ("bigip-a", "bigip-b")
 

@@ -12,11 +12,10 @@ from emulator.lab.inputs import as3objects as objects
 from emulator.lab.inputs import properties
 from emulator.lab.inputs.as3words import bool_of, class_of, pointer, reference, text_of
 from emulator.lab.inputs.declared import (
-    ANY,
     Declared,
     Item,
     Server,
-    address,
+    network,
 )
 from emulator.lab.inputs.tree import InputError, Node
 
@@ -147,10 +146,7 @@ def _service(node: Node, name: str, prefix: str) -> Server:
 
 
 def _rest(server: Server, node: Node, kind: str) -> None:
-    if kind == "Service_Forwarding":
-        server.refused(node.get("class"), "forwarding virtual servers are not emulated yet")
-    else:
-        server.understood(node.get("class"), f"virtual_server.type {server.type}")
+    server.understood(node.get("class"), f"virtual_server.type {server.type}")
     server.by_table(properties.REMARKS)
     for key in ("iRules", "policyEndpoint", "policyNAT", "policyWAF", "policyBandwidthControl",
                 "policyFirewallEnforced", "policyIAM", "policyPerRequestAccess"):  # fmt: skip
@@ -189,13 +185,15 @@ def _addresses(server: Server, node: Node, prefix: str) -> None:
             named = target.get("use") or target.get("bigip")
             server.address = reference(text_of(named) or "", prefix)
             continue
-        text = text_of(target) or ""
-        length = text.partition("/")[2]
-        if text.split("/")[0] in ("0.0.0.0", "any") or (length not in ("", "32")):
-            server.network = ANY
-            server.refused(target, "a network as destination: wildcard virtual servers")
+        whole = network(target, text_of(target) or "")
+        if server.type != "forwarding" and whole.prefixlen == 32:
+            server.destinations.append(whole.network_address)
             continue
-        server.destinations.append(address(target))
+        if server.type != "forwarding":
+            server.refused(target, "a network as destination: wildcard virtual servers")
+        elif server.network is not None:
+            server.not_emulated(target, "a further network: only the first is taken")
+        server.network = server.network or whole
     server.understood(node, "the virtual server's address: see the mapping")
 
 
@@ -264,6 +262,8 @@ def _translate(server: Server, node: Node, _: str) -> None:
     server.places["translate-address"] = node.place
     if server.translate_address:
         server.understood(node, "as by default")
+    elif server.type == "forwarding":
+        server.understood(node, "a forwarding virtual server translates no destination")
     else:
         server.refused(node, "a virtual server that leaves the destination address")
 
@@ -275,12 +275,18 @@ def _same_port(server: Server, node: Node, _: str) -> None:
 def _client_port(server: Server, node: Node, _: str) -> None:
     if node.value in (False, "preserve"):
         server.understood(node, "the client's port is kept where it is free")
+    elif node.value in (True, "change"):
+        server.change_port = node  # `virtualserver` says what becomes of it
     else:
         server.not_emulated(node, "the client's port is kept where it is free, as with preserve")
 
 
 def _forwarding(server: Server, node: Node, _: str) -> None:
     server.places["virtual_server.type"] = node.place
+    if text_of(node) == "ip":
+        server.understood(node, "virtual_server.type forwarding")
+    else:
+        server.cannot(node, "forwarding of layer 2 is not emulated")
 
 
 def _enable(server: Server, node: Node, _: str) -> None:

@@ -191,7 +191,7 @@ def _virtual_address(node: Node, into: Declared) -> None:
         into.address_groups[item.name] = full(str(group.value))
         item.understood(group, "the traffic group: lint looks whether the address is in one")
     item.understood(given, "the virtual server's address")
-    item.ignored(node.get("mask"), "one address")
+    item.understood(node.get("mask"), "one address, or the network of a forwarding virtual server")
     for key in ("arp", "icmp-echo", "route-advertisement", "spanning", "floating", "server-scope"):
         item.not_emulated(node.get(key), "a virtual address here is announced as its world needs")
     item.by_table(properties.REMARKS)

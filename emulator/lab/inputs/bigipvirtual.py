@@ -6,10 +6,8 @@ translated.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
 from emulator.lab.inputs import properties
-from emulator.lab.inputs.declared import ANY, Declared, Server, address
+from emulator.lab.inputs.declared import ANY, Declared, Server, address, network
 from emulator.lab.inputs.tmshwords import bit, endpoint, full, number
 from emulator.lab.inputs.tree import InputError, Node
 
@@ -28,6 +26,7 @@ def virtual(node: Node, into: Declared) -> None:
     for child in node.children:
         if child.key in readers:
             readers[child.key](server, child)
+    _destination_left(server, node)
     server.by_table(properties.VIRTUAL)
     into.servers.append(server)
 
@@ -36,7 +35,7 @@ def _destination(server: Server, node: Node) -> None:
     host, port = endpoint(node, str(node.value))
     server.port = number(node, port)
     server.places["virtual_server.destination"] = node.place
-    if host in ("any", "0.0.0.0"):
+    if host.partition("%")[0] in ("any", "0.0.0.0"):
         server.network = ANY
     else:
         try:
@@ -51,14 +50,9 @@ def _mask(server: Server, node: Node) -> None:
     if str(node.value) in ("255.255.255.255", "32"):
         server.understood(node, "one address")
         return
-    try:
-        mask = "0.0.0.0" if str(node.value) == "any" else str(node.value)
-        host = server.destinations[0] if server.destinations else "0.0.0.0"
-        server.network = IPv4Network(f"{host}/{mask}", strict=False)
-    except ValueError as error:
-        raise InputError(node.place, f"{node.path}: {node.value!r} is no mask") from error
+    host = str(server.destinations[0]) if server.destinations else "0.0.0.0"
+    server.network = network(node, host, str(node.value))
     server.destinations = []
-    server.refused(node, "a network as destination: forwarding and wildcard virtual servers")
 
 
 def _protocol(server: Server, node: Node) -> None:
@@ -128,8 +122,6 @@ def _translate(server: Server, node: Node) -> None:
     server.places["translate-address"] = node.place
     if server.translate_address:
         server.understood(node, "as by default")
-    else:
-        server.refused(node, "a virtual server that leaves the destination address")
 
 
 def _translate_port(server: Server, node: Node) -> None:
@@ -146,14 +138,32 @@ def _source(server: Server, node: Node) -> None:
 def _source_port(server: Server, node: Node) -> None:
     if str(node.value) == "preserve":
         server.understood(node, "the client's port is kept where it is free")
+    elif str(node.value) == "change":
+        server.change_port = node  # `virtualserver` says what becomes of it
     else:
         server.not_emulated(node, "the client's port is kept where it is free, as with preserve")
 
 
 def _forward(server: Server, node: Node) -> None:
-    server.type = "forwarding"
-    server.refused(node, "forwarding virtual servers are not emulated yet")
     server.places["virtual_server.type"] = node.place
+    server.type = "forwarding"
+    if node.key == "ip-forward":
+        server.understood(node, "virtual_server.type forwarding")
+    else:
+        server.cannot(node, "forwarding of layer 2 is not emulated")
+
+
+def _destination_left(server: Server, node: Node) -> None:
+    """What a forwarding virtual server is, and no other here."""
+    mask, translate = node.get("mask"), node.get("translate-address")
+    if server.type == "forwarding":
+        server.understood(mask, "the network it is for: see the mapping")
+        server.understood(translate, "a forwarding virtual server translates no destination")
+        return
+    if server.network is not None:
+        server.refused(mask, "a network as destination: only of forwarding virtual servers")
+    if not server.translate_address:
+        server.refused(translate, "a virtual server that leaves the destination address")
 
 
 def _disabled(server: Server, node: Node) -> None:

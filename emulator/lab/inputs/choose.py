@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.lab.inputs.declared import (
     Declared,
@@ -12,14 +12,14 @@ from emulator.lab.inputs.declared import (
     Pool,
     Server,
     SnatPool,
-    address,
+    network,
 )
 from emulator.lab.inputs.tmshwords import BUILT_IN
 from emulator.lab.inputs.tree import InputError, Node, Place
 
 # What the lab's virtual servers can be. When a scenario can set more, these rows say so.
-TYPES = {"fastL4": "fastL4", "standard": "standard"}  # "forwarding": "forwarding"
-PROTOCOLS = {"tcp": "tcp", "any": "tcp", "udp": "udp"}  # udp: fastL4 only
+TYPES = {"fastL4": "fastL4", "standard": "standard", "forwarding": "forwarding"}
+PROTOCOLS = {"tcp": "tcp", "any": "any", "udp": "udp"}  # a standard one: tcp, also of any
 PERSISTENCE = True  # virtual_server.persistence and .persistence_mirroring
 
 
@@ -76,7 +76,12 @@ def resolve(server: Server, declared: Declared) -> Chosen:
         found.items.append(named)
         given = named.node.get("virtualAddress") or named.node.get("address")
         if given is not None and given.kind == "leaf":
-            addresses.append(address(given))
+            mask = named.node.get("mask")
+            whole = network(given, str(given.value), str(mask.value) if mask is not None else "")
+            _of_network(server, whole, addresses)
+    elif server.type == "forwarding" and server.network is None and addresses:
+        server.network = IPv4Network(addresses[0])
+    _refuse_network(server)
     found.pool = declared.pools.get(server.pool or "")
     found.snat_pool = declared.snat_pools.get(server.snat_pool or "")
     found.profiles = _with_parents(server, declared)
@@ -88,6 +93,14 @@ def resolve(server: Server, declared: Declared) -> Chosen:
     for member, node in found.snat_pool.members if found.snat_pool is not None else ():
         found.snat_addresses.append(_snat_address(member, node, declared, found))
     return found
+
+
+def _of_network(server: Server, whole: IPv4Network, addresses: list[IPv4Address]) -> None:
+    """Enter the destination that another object has."""
+    if server.type == "forwarding" or whole.prefixlen < 32:
+        server.network = whole
+    else:
+        addresses.append(whole.network_address)
 
 
 def _snat_address(
@@ -154,7 +167,7 @@ def _refuse(server: Server) -> None:
     if server.type not in TYPES:
         place = where.get("virtual_server.type", server.node.place)
         raise InputError(place, f"{server.name}: a {server.type} virtual server is not emulated")
-    datagrams = server.protocol == "udp" and server.type != "fastL4"
+    datagrams = server.protocol == "udp" and server.type == "standard"
     if server.protocol not in PROTOCOLS or datagrams:
         kind = where.get("virtual_server.type", server.node.place)
         raise InputError(
@@ -162,13 +175,18 @@ def _refuse(server: Server) -> None:
             f"{server.name}: protocol {server.protocol!r} of a {server.type} virtual server: not "
             "emulated",
         )
-    if server.network is not None:
-        place = where.get("virtual_server.destination", server.node.place)
-        raise InputError(
-            place, f"{server.name}: a network as destination (wildcard) is not emulated"
-        )
-    if not server.translate_address:
+    if not server.translate_address and server.type != "forwarding":
         raise InputError(
             where["translate-address"],
             f"{server.name}: a virtual server that does not translate the address is not emulated",
+        )
+
+
+def _refuse_network(server: Server) -> None:
+    """Without address translation and a pool of gateways, which nothing here is."""
+    if server.network is not None and server.type != "forwarding":
+        raise InputError(
+            server.places.get("virtual_server.destination", server.node.place),
+            f"{server.name}: a network as destination (wildcard) of a {server.type} virtual "
+            "server is not emulated, only of a forwarding one",
         )

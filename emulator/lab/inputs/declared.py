@@ -89,7 +89,9 @@ class Persistence(Item):
 
 @dataclass
 class Server(Item):
-    """A virtual server. `why_not`: what makes it one this lab cannot take, and where.
+    """A virtual server. `why_not`: what makes it one this lab cannot take, and where. `network`:
+    its destination, where that is one or the type is forwarding. `change_port`: where the client's
+    port is to be changed.
 
     `snat`: none, automap, pool; `snat_pool`: the name, or None. `places`: scenario field ->
     where it was said.
@@ -106,6 +108,7 @@ class Server(Item):
     snat: str = "none"
     snat_pool: str | None = None
     mirroring: bool = False
+    change_port: Node | None = None
     translate_address: bool = True
     profiles: list[str] = field(default_factory=list)
     persistence: str | None = None
@@ -212,6 +215,23 @@ def address(node: Node, text: str | None = None) -> IPv4Address:
     except ValueError as error:
         what = "IPv6 is not emulated" if ":" in plain else "not an IPv4 address"
         raise InputError(node.place, f"{node.path}: {given!r}: {what}") from error
+
+
+def network(node: Node, text: str, mask: str = "") -> IPv4Network:
+    """A destination as a network, a host's of 32 bits; raises InputError.
+
+    `mask`: where it is said apart. 0.0.0.0, or "any", is every address.
+    """
+    host, _, length = text.partition("/")
+    host = host.partition("%")[0]
+    if host in ("any", "0.0.0.0") and mask in ("", "any", "0.0.0.0") and length in ("", "0"):
+        return ANY
+    mask = {"any": "0"}.get(mask, mask) or length.partition("%")[0] or "32"
+    plain = address(node, host)
+    try:
+        return IPv4Network(f"{plain}/{mask}", strict=False)
+    except ValueError as error:
+        raise InputError(node.place, f"{node.path}: {mask!r} is no mask") from error
 
 
 def interface(node: Node) -> IPv4Interface:

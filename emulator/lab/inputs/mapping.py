@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from emulator.lab.inputs import as3, bigip, cfe, do, jsontext, tmsh
 from emulator.lab.inputs.addressing import (
+    SERVERS,
     Addressing,
     Mapped,
     arrange,
@@ -18,24 +19,16 @@ from emulator.lab.inputs.addressing import (
     literal,
     on_segments,
 )
-from emulator.lab.inputs.choose import (
-    PERSISTENCE,
-    PROTOCOLS,
-    TYPES,
-    Chosen,
-    choose,
-    kind_of_profile,
-    resolve,
-)
+from emulator.lab.inputs.choose import Chosen, choose, resolve
 from emulator.lab.inputs.declared import Declared, Server
 from emulator.lab.inputs.ledger import Category, Ledger, Reading
-from emulator.lab.inputs.routing import Ways, lead
+from emulator.lab.inputs.routing import Ways, lead, lead_through
 from emulator.lab.inputs.tree import InputError, Node, Place
+from emulator.lab.inputs.virtualserver import settings_of
 from emulator.lab.settings.devices import VirtualServer
 from emulator.lab.settings.scenario import Scenario
 from netns.onprem import onprem
 
-NOT_SET = ("", "none", "any6", "any", "::", "0.0.0.0")  # mirror addresses that are none
 KINDS: dict[str, tuple[Callable[[str, str], Node], Callable[[Node, Declared], None]]] = {
     "bigip-conf": (tmsh.parse, bigip.read),
     "as3": (jsontext.parse, as3.read),
@@ -130,7 +123,7 @@ def _fill(
         name = chosen.server.name.rsplit("/", 1)[-1]
         settings["title"] = f"{chosen.server.name} as declared in {files}"
         settings["name"] = _name(name)
-        server = _server(chosen, declared, found, ledger, addressing)
+        server = settings_of(chosen, declared, found.origins, ledger, addressing)
         settings["virtual_server"] = server
         if server.get("protocol") == "udp" and "sessions" not in base:
             settings["sessions"] = ["udp"]
@@ -158,104 +151,9 @@ def _elsewhere(declared: Declared, ledger: Ledger, world: str) -> None:
         ledger.mark(declared.masquerade, Category.NOT_EMULATED, text)
 
 
-def _unknown_profiles(server: Server, declared: Declared, addressing: Addressing) -> None:
-    place = server.places.get("virtual_server.type", server.node.place)
-    for name in server.profiles:
-        if kind_of_profile(name, declared) == "other" and name not in declared.profiles:
-            what = f"the defaults, and a {server.type} virtual server"
-            addressing.add(f"profile {name}", what, "it is in none of the inputs", place)
-
-
 def _name(text: str) -> str:
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)
     return f"inputs-{plain}"[:64]
-
-
-def _server(
-    chosen: Chosen, declared: Declared, found: Translation, ledger: Ledger, addressing: Addressing
-) -> dict[str, Any]:
-    """The virtual server's settings but for its addresses."""
-    server = chosen.server
-    found.origins |= server.places
-    _unknown_profiles(server, declared, addressing)
-    off = declared.db.get("statemirror.state", ("enable", server.node))[0] == "disable"
-    without = _no_mirror_address(declared)
-    settings: dict[str, Any] = {
-        "type": TYPES[server.type],
-        "snat": server.snat,
-        "mirroring": server.mirroring and not off and without is None,
-        "pool": _backends(chosen, addressing, ledger),
-    }
-    if server.mirroring and not settings["mirroring"]:
-        reason = "statemirror.state is disabled" if off else "a device has no mirror address"
-        addressing.add("mirroring asked for", "mirroring off", reason, without)
-    for name in ("loose_initiation", "loose_close", "idle_timeout_s"):
-        value = chosen.setting(name)
-        if value is not None and (server.type == "fastL4" or name == "idle_timeout_s"):
-            settings[name] = value
-            source = next(p for p in chosen.profiles if getattr(p, name) is not None)
-            found.origins[f"virtual_server.{name}"] = source.node.place
-    _protocol_and_persistence(settings, chosen, declared, ledger)
-    return settings
-
-
-def _no_mirror_address(declared: Declared) -> Place | None:
-    """Where a device is declared that has none: nothing can be mirrored from or to it."""
-    for device in declared.devices:
-        if (device.mirror_ip or "") in NOT_SET:
-            return device.mirror_place or device.node.place
-    return None
-
-
-def _protocol_and_persistence(
-    settings: dict[str, Any], chosen: Chosen, declared: Declared, ledger: Ledger
-) -> None:
-    server = chosen.server
-    protocol = server.node.get("ip-protocol") or server.node.get("layer4")
-    if PROTOCOLS[server.protocol] != "tcp":
-        settings["protocol"] = PROTOCOLS[server.protocol]
-        if protocol is not None:
-            ledger.mark(protocol, Category.UNDERSTOOD, "UDP: the session is the lab's datagrams")
-    elif protocol is not None and server.protocol != "tcp":
-        ledger.mark(protocol, Category.NOT_EMULATED, "of any protocol, TCP only")
-    profile = declared.persistences.get(server.persistence or "")
-    mirror = profile.node.get("mirror") if profile is not None else None
-    said = server.node.get("persist") or server.node.get("persistenceMethods")
-    by_source = server.persistence is not None and (
-        profile.kind if profile is not None else server.persistence.rsplit("/", 1)[-1]
-    ).replace("_", "-") in ("source-address", "source-addr")
-    if PERSISTENCE and by_source:
-        settings["persistence"] = "source-address"
-        settings["persistence_mirroring"] = profile is not None and profile.mirror
-        category, text = Category.UNDERSTOOD, "virtual_server.persistence"
-    else:
-        category, text = Category.NOT_EMULATED, "no persistence: members are taken round robin"
-    for node in (said, mirror, *(profile.node.children if profile is not None else ())):
-        if node is not None and (node in (said, mirror) or node.key in _OWN):
-            ledger.mark(node, category, text)
-
-
-_OWN = ("class", "persistenceMethod", "defaults-from")  # of a persistence profile: what it is
-
-
-def _backends(chosen: Chosen, addressing: Addressing, ledger: Ledger) -> list[str]:
-    if chosen.pool is None or not chosen.pool.members:
-        name = chosen.server.pool or "no pool"
-        why = "it has no members in the inputs" if chosen.pool else "in none of the inputs"
-        addressing.add(
-            f"pool {name}", "backend-1", why, chosen.server.places.get("virtual_server.pool")
-        )
-        return ["backend-1"]
-    names = []
-    for number, member in enumerate(chosen.pool.members):
-        lab = f"backend-{number + 1}" if number < 2 else "nothing"
-        what = f"pool member {member.address or 'by name'}:{member.port or 'any'}"
-        why = "the lab's own server, on its services' ports" if number < 2 else "two backends here"
-        addressing.add(what, lab, why, member.node.place)
-        if number > 1:
-            ledger.mark(member.node, Category.NOT_EMULATED, "not taken: the lab has two backends")
-        names += [lab] if number < 2 else []
-    return names
 
 
 def _places(
@@ -268,7 +166,8 @@ def _places(
 ) -> None:
     """Addresses of the virtual server and of SNAT, and what leads to them."""
     place = chosen.server.places.get("virtual_server.destination", chosen.server.node.place)
-    if not chosen.addresses:
+    through = chosen.server.network if server["type"] == "forwarding" else None
+    if not chosen.addresses and through is None:
         raise InputError(place, f"{chosen.server.name}: its address is in none of the inputs")
     pool: list[IPv4Address] = []
     if server["snat"] == "pool":
@@ -279,6 +178,10 @@ def _places(
             )
         pool = chosen.snat_addresses
         found.origins["virtual_server.snat_pool"] = chosen.snat_pool.node.place
+    if world == "onprem" and through is not None:
+        where = chosen.server.places.get("virtual_server.type", place)
+        text = "a forwarding virtual server on-premises is not emulated"
+        raise InputError(where, f"{chosen.server.name}: {text}")
     if world == "onprem":
         vip, pool = on_segments(chosen.addresses[0], pool)
         addressing.add(f"virtual server {chosen.addresses[0]}", vip, "the lab's segment", place)
@@ -287,10 +190,13 @@ def _places(
             server["snat_pool"] = [str(a) for a in pool]
             addressing.add("SNAT pool", ", ".join(map(str, pool)), "the lab's segment", place)
         return
-    ways = lead(
-        chosen.addresses, server["snat"], pool, found.declared, addressing, place,
-        found.origins.get("virtual_server.snat_pool", place),
-    )  # fmt: skip
+    snat_place = found.origins.get("virtual_server.snat_pool", place)
+    rest = (server["snat"], pool, found.declared, addressing, place, snat_place)
+    if through is not None:
+        _enter(lead_through(through, *rest), server, found, ledger)
+        server["network"] = str(through if SERVERS.subnet_of(through) else SERVERS)
+        return
+    ways = lead(chosen.addresses, *rest)
     _enter(ways, server, found, ledger)
     listed = chosen.server.node.get("virtualAddresses")
     if listed is not None and "elastic_ips" not in ways.cloud:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from emulator.lab.inputs.addressing import CLIENTS, Addressing, counterpart, literal
-from emulator.lab.inputs.declared import Declared, ElasticPair, Failover, RouteGroup
+from emulator.lab.inputs.addressing import CLIENTS, SERVERS, Addressing, counterpart, literal
+from emulator.lab.inputs.declared import ANY, Declared, ElasticPair, Failover, RouteGroup
 from emulator.lab.inputs.tree import InputError, Place
 from netns.topology import SNAT_RANGE, VIRTUAL_RANGE
 
@@ -67,13 +67,77 @@ def lead(
     else:
         _client_side(ways, vip, routes, failover, addressing, place)
     _server_side(ways, snat, pool, routes, failover, addressing, snat_place)
+    _set_routes(ways, routes, failover, addressing)
+    return ways
+
+
+def lead_through(
+    network: IPv4Network,
+    snat: str,
+    pool: list[IPv4Address],
+    declared: Declared,
+    addressing: Addressing,
+    place: Place,
+    snat_place: Place,
+) -> Ways:
+    """To a forwarding virtual server's `network`, for which the backend's subnet stands; raises
+    InputError."""
+    ways, failover = Ways(), declared.failover
+    if addressing.one_zone and failover is not None and failover.addresses_enabled:
+        raise InputError(place, "a forwarding virtual server with failover by secondary addresses: "
+                         "its servers are routed to, no address leads there")  # fmt: skip
+    for group in failover.ranges if failover is not None else ():
+        _through(ways, group, network, snat, pool, addressing)
+    moves = failover is not None and failover.routes_enabled
+    routes = [(used.side, used.network, moves) for used in ways.used]
+    if all(side != "ext" for side, _, _ in routes):
+        routes.append(("ext", SERVERS, failover is None))
+        addressing.add(
+            f"the way to {network}", f"a route of {SERVERS}", _MOVES[failover is None], place
+        )
+    why = "the backend's subnet: clients address the backend itself"
+    addressing.add(f"virtual server {network}", SERVERS, why, place)
+    _server_side(ways, snat, pool, routes, failover, addressing, snat_place)
+    _set_routes(ways, routes, failover, addressing)
+    return ways
+
+
+def _through(
+    ways: Ways,
+    group: RouteGroup,
+    network: IPv4Network,
+    snat: str,
+    pool: list[IPv4Address],
+    addressing: Addressing,
+) -> None:
+    """What a declared range leads to: the servers, a SNAT address, the clients. One that may be
+    either way, for no self IP tells its side, is both."""
+    sides = addressing.hop_sides(group.hops)
+    every = group.range == "all"
+    around = ANY if every else IPv4Network(group.range, strict=False)
+    translated = [a for a in pool[:1] if a in around and "ext" not in sides]
+    back = around.prefixlen == 0 or "int" in sides or network == ANY
+    found: list[Used] = []
+    if sides <= {"ext"} and around.overlaps(network) and (not translated or around == ANY):
+        found.append(Used(group, "ext", SERVERS))
+    found += [Used(group, "int", _range(group.range, a, SNAT_RANGE)) for a in translated]
+    if snat == "none" and "ext" not in sides and back:
+        found.append(Used(group, "int", CLIENTS))
+    _take(ways, group, found, addressing)
+
+
+def _set_routes(
+    ways: Ways,
+    routes: list[tuple[str, IPv4Network, bool]],
+    failover: Failover | None,
+    addressing: Addressing,
+) -> None:
     ways.cloud["routes"] = [
         {"table": _TABLES[side], "destination": str(network), "interface": side, "move": moves}
         for side, network, moves in dict.fromkeys(routes)
     ]
     if failover is not None:
         _declaration(ways, failover, addressing)
-    return ways
 
 
 def _elastic(
@@ -135,17 +199,19 @@ def _ranges(
                 default or group.range == "all" or (not found and "int" in sides)
             ):
                 found.append(Used(group, "int", CLIENTS))
-        ways.used += found
-        if not found:
-            ways.unused.append(group)
-        for used in found:
-            ways.places.setdefault("cloud.routes", group.place)
-            if str(used.network) != group.range:
-                addressing.add(
-                    f"range {group.range}", used.network,
-                    "the lab's clients" if used.network == CLIENTS else "what is needed of it",
-                    group.place,
-                )  # fmt: skip
+        _take(ways, group, found, addressing)
+
+
+def _take(ways: Ways, group: RouteGroup, found: list[Used], addressing: Addressing) -> None:
+    ways.used += found
+    if not found:
+        ways.unused.append(group)
+    for used in found:
+        ways.places.setdefault("cloud.routes", group.place)
+        if str(used.network) != group.range:
+            names = {CLIENTS: "the lab's clients", SERVERS: "the lab's backend"}
+            why = names.get(used.network, "what is needed of it")
+            addressing.add(f"range {group.range}", used.network, why, group.place)
 
 
 def _range(text: str, address: IPv4Address, lab: IPv4Network) -> IPv4Network:

@@ -7,45 +7,27 @@ device's or the fabric's own words; without them the captures must suffice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from emulator.lab.judge import fabricrules, mirrorrules
 from emulator.lab.judge.causes import CAUSES
 from emulator.lab.judge.endrules import GaveUp
+from emulator.lab.judge.evidence import (
+    Cause,
+    Evidence,
+    describe,
+    first_by,
+    last_delivered,
+    moved_by_arp,
+    with_shown,
+)
 from emulator.lab.judge.fabricrules import Finding
 from emulator.lab.judge.facts import Connection, Direction, Ending, Facts, Fate
 from emulator.lab.judge.proxied import passed_on, stuck
 from emulator.lab.judge.tracing import ROUTER, TAIL_NS, Sighting, Transmission, is_device, is_end
 
-CAPTURE = "run.pcapng"
 NO_FLOW = "No flow found for ACK"
 ANSWER_NS = 1_000_000_000  # a reset that comes later than this answers nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A frame to look at, in run.pcapng."""
-
-    frame: int
-    time_s: float
-    text: str
-
-    @classmethod
-    def of(cls, sighting: Sighting, text: str) -> Evidence:
-        return cls(sighting.frame, sighting.time_s, text)
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """`id` is one of `CAUSES`, or None where nothing went wrong."""
-
-    id: str | None
-    text: str
-    evidence: tuple[Evidence, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.id is not None and self.id not in CAUSES:
-            raise ValueError(f"{self.id} is not in the list of causes")
 
 
 def explain_reset(connection: Connection, facts: Facts) -> Cause:
@@ -53,9 +35,9 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
     reset, arrival = min(connection.resets, key=lambda r: r[1].frame)
     origin = reset.origin
     trigger = _answered(connection, reset)
-    evidence = [*_last_delivered(connection, before=origin.frame)]
+    evidence = [*last_delivered(connection, before=origin.frame)]
     if trigger is not None:
-        what = f"{trigger.node} receives {_describe(trigger)}"
+        what = f"{trigger.node} receives {describe(trigger)}"
         evidence.append(Evidence.of(trigger, what))
     verb = "answers with" if trigger is not None else "sends"
     evidence.append(Evidence.of(origin, f"{origin.node} {verb} a reset"))
@@ -65,7 +47,7 @@ def explain_reset(connection: Connection, facts: Facts) -> Cause:
         lag = mirrorrules.lagging(connection, facts)
         if lag is not None:
             found = replace(lag, text=f"{lag.text} {origin.node} reset it.")
-    return _cause(found, evidence)
+    return with_shown(found, evidence)
 
 
 def explain_loss(connection: Connection, facts: Facts) -> Cause:
@@ -77,7 +59,7 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
     lag = mirrorrules.lagging(connection, facts)
     if lag is not None:
         first = min(sighting.frame for sighting, _ in lag.shown)
-        return _cause(lag, _last_delivered(connection, before=first))
+        return with_shown(lag, last_delivered(connection, before=first))
     for direction in (Direction.TO_SERVER, Direction.TO_CLIENT):
         opened = connection.server is not None or connection.proxied  # else its SYN was lost
         if opened and connection.stream(direction).oldest_undelivered() is None:
@@ -85,10 +67,10 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
         ending = (stuck if connection.proxied else _last_ending)(connection, facts, direction)
         if ending is not None and ending.fate is not Fate.DELIVERED:
             evidence = [
-                *_last_delivered(connection, before=ending.last.frame),
-                Evidence.of(ending.last, f"{ending.fate.value}: {_describe(ending.last)}"),
+                *last_delivered(connection, before=ending.last.frame),
+                Evidence.of(ending.last, f"{ending.fate.value}: {describe(ending.last)}"),
             ]
-            return _cause(_where_lost(connection, facts, direction, ending), evidence)
+            return with_shown(_where_lost(connection, facts, direction, ending), evidence)
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
 
 
@@ -98,7 +80,7 @@ def explain_given_up(connection: Connection, facts: Facts, given: GaveUp) -> Cau
         lost = explain_loss(connection, facts)
         if lost.id != "unknown":
             return replace(lost, text=f"{lost.text} {given.finding.text}")
-    return _cause(given.finding, [])
+    return with_shown(given.finding, [])
 
 
 def _by_another_device(connection: Connection, origin: Sighting) -> bool:
@@ -126,10 +108,10 @@ def explain_survival(connection: Connection, facts: Facts) -> Cause:
         None,
         f"{device} took over: {how}{same}.",
         (
-            *_last_delivered(connection, before=switch.origin.frame),
-            *_moved_by_arp(connection, facts, device),
+            *last_delivered(connection, before=switch.origin.frame),
+            *moved_by_arp(connection, facts, device),
             Evidence.of(switch.origin, f"first segment that goes by {device}"),
-            *_first_by(connection, device),
+            *first_by(connection, device),
         ),
     )
 
@@ -337,12 +319,6 @@ def _answered(connection: Connection, reset: Transmission) -> Sighting | None:
     return found
 
 
-def _cause(found: Finding, evidence: list[Evidence]) -> Cause:
-    """With what else shows it, in the order of the frames."""
-    shown = [Evidence.of(sighting, text) for sighting, text in found.shown]
-    return Cause(found.cause, found.text, tuple(sorted(evidence + shown, key=lambda e: e.frame)))
-
-
 def _last_ending(connection: Connection, facts: Facts, direction: Direction) -> Ending | None:
     """Where the direction's last transmission ended; one at the captures' very end may still
     have been on its way."""
@@ -372,45 +348,3 @@ def _expired(facts: Facts, device: str, connection: Connection) -> bool:
         and "expired" in str(record.get("why"))
         for record in facts.records_of("flow-closed")
     )
-
-
-def _last_delivered(connection: Connection, *, before: int) -> list[Evidence]:
-    """The last byte that reached either end before a frame."""
-    arrivals = [
-        advance.arrival
-        for direction in Direction
-        for advance in connection.stream(direction).advances
-        if advance.arrival.frame < before
-    ]
-    if not arrivals:
-        return []
-    last = max(arrivals, key=lambda a: a.frame)
-    return [Evidence.of(last, f"last byte delivered, to {last.node}")]
-
-
-def _first_by(connection: Connection, device: str) -> list[Evidence]:
-    """The first new byte each end received through `device`."""
-    found = []
-    for direction in Direction:
-        for advance in connection.stream(direction).advances:
-            if advance.device == device:
-                text = f"first new byte delivered by {device}, to {advance.arrival.node}"
-                found.append(Evidence.of(advance.arrival, text))
-                break
-    return sorted(found, key=lambda e: e.frame)
-
-
-def _moved_by_arp(connection: Connection, facts: Facts, device: str) -> list[Evidence]:
-    """The announcement that moved the virtual server's address to `device`, if there was one."""
-    wanted = str(connection.client.remote.address)
-    for said in reversed(facts.announcements):
-        if said.node == device and said.outgoing and said.address == wanted:
-            text = f"{device} announces {wanted} (gratuitous ARP)"
-            return [Evidence(said.frame, said.time_s, text)]
-    return []
-
-
-def _describe(sighting: Sighting) -> str:
-    segment = sighting.segment
-    size = f", {len(segment.payload)} bytes" if segment.payload else ""
-    return f"{segment.source} -> {segment.destination} [{segment.flag_names}{size}]"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from emulator.lab.judge.explain import Cause, Evidence
+from emulator.lab.judge.evidence import Cause, Evidence
 from emulator.lab.judge.facts import Connection, Facts
 from emulator.lab.judge.tracing import RoleReport
 
@@ -63,7 +63,7 @@ def blame(cause: Cause, connection: Connection, facts: Facts) -> Cause:
     when = cause.evidence[-1].time_s * 1e9
     for split in splits(facts.roles):
         over = split.end_ns is not None and when > split.end_ns + _AFTER_NS
-        if when < split.second.time_ns or over:
+        if when < split.second.time_ns or over or not _led_to(connection, split.second):
             continue
         evidence = [
             *cause.evidence,
@@ -77,6 +77,16 @@ def blame(cause: Cause, connection: Connection, facts: Facts) -> Cause:
         ordered = tuple(sorted(evidence, key=lambda e: e.frame))
         return replace(cause, id="split-brain", text=text, evidence=ordered)
     return cause
+
+
+def _led_to(connection: Connection, second: RoleReport) -> bool:
+    """Whether a segment of it came to the second device once that called itself active."""
+    return any(
+        sighting.node == second.device and not sighting.outgoing
+        for transmission, _ in connection.transmissions
+        for sighting in transmission.sightings
+        if sighting.time_ns >= second.time_ns
+    )
 
 
 def mention(cause: Cause, facts: Facts) -> Cause:

@@ -18,9 +18,8 @@ from itertools import pairwise
 
 from emulator.lab.judge import datagrams, shortlived, splitbrain
 from emulator.lab.judge.endrules import gave_up
+from emulator.lab.judge.evidence import Cause, Evidence
 from emulator.lab.judge.explain import (
-    Cause,
-    Evidence,
     explain_given_up,
     explain_loss,
     explain_reset,

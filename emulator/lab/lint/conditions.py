@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from emulator.lab.inputs.tree import Place
-from emulator.lab.lint.subject import CLIENTS, Subject
+from emulator.lab.lint.subject import CLIENTS, SERVERS, Subject
 
 Hit = tuple[str, Place]  # what is the matter, in one sentence, and where
 NONE = ("", "none", "any6", "any", "::")
@@ -269,12 +269,17 @@ def route_stays(s: Subject) -> Iterator[Hit]:
     scenario, cloud = s.scenario, s.scenario.cloud
     by_route = cloud.failover_via == "route" and cloud.load_balancer is None
     server = scenario.virtual_server
-    if server.type == "forwarding":
-        return  # clients address the backends themselves
     destination = server.destination
     if scenario.world != "cloud" or not by_route or scenario.failover is None:
         return
-    if not cloud.elastic_ips and not s.moves(destination, "rtb-client"):
+    if server.type == "forwarding":  # clients address the backends themselves
+        if not s.moves(SERVERS[server.pool[0]], "rtb-client"):
+            yield (
+                f"no range that a failover moves has the subnet of {server.pool[0]}, which clients "
+                "of the forwarding virtual server address",
+                s.place("cloud.routes"),
+            )
+    elif not cloud.elastic_ips and not s.moves(destination, "rtb-client"):
         yield (
             f"no range that a failover moves has the virtual server's address {destination}",
             s.place("cloud.routes"),

@@ -12,6 +12,10 @@ from emulator.lab.settings.cloud import Route
 from emulator.lab.settings.scenario import Scenario
 
 CLIENTS = IPv4Network("10.0.1.0/24")
+SERVERS = {
+    "backend-1": IPv4Network("10.0.31.0/24"),
+    "backend-2": IPv4Network("10.0.32.0/24"),
+}
 Severity = Literal["warning", "note"]
 
 

@@ -25,7 +25,7 @@ from emulator.lab.capture import Capture, merge
 from emulator.lab.deployment import DEVICES, entry_address
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.tracing import trace
 from emulator.lab.replay.account import Json
 from emulator.lab.replay.fates import Sent, fates
@@ -39,6 +39,7 @@ from emulator.wire import pcapng
 from netns.execute import call_in, run
 
 MAX_PACKETS = 200
+MTU = 1500
 APART_S = 0.1  # a reset is the last packet's
 _PORT = 40001
 _MARK, _IDENT = 77, 0x4000
@@ -87,6 +88,12 @@ def replay_packets(
             f"{found.path}: flow {flow.number} has {len(packets)} packets to the server, at most "
             f"{MAX_PACKETS} can be sent one by one"
         )
+    for number, packet in packets:
+        if len(packet) > MTU:
+            raise RecordingError(
+                f"{found.path}: frame {number} has {len(packet)} bytes of IP, more than the lab's "
+                f"links carry ({MTU}): captured before segmentation was done, by an offload"
+            )
     lab_id = secrets.token_hex(3)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     with handed_over(runs / f"{stamp}-packets-{scenario.name}-{lab_id}") as folder:

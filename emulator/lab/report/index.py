@@ -9,6 +9,7 @@ from typing import Any
 from emulator.lab.report.groups import groups
 from emulator.lab.report.numbers import Numbers
 from emulator.lab.report.words import Outcome, headline
+from emulator.lab.result import as_expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def row(folder: str, result: Mapping[str, Any], *, has_report: bool) -> Row:
     words = [folder, result["scenario"], result["title"], how, line]
     words += [f"{o} {w.word} {names} {cause or ''}" for o, w, names, cause in ended]
     everyone = range(len(result["connections"]))
-    met = all(c["expected"] in (None, c["outcome"]) for c in result["connections"])
+    met = as_expected(dict(result))
     return Row(
         folder, _when(folder), result["scenario"], result["title"], result["void"], line, tone,
         how, ended, Numbers(result).longest(tuple(everyone)), met,

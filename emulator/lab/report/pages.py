@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from emulator import __version__
 from emulator.lab import analysis
-from emulator.lab.judge.explain import CAPTURE
+from emulator.lab.judge.evidence import CAPTURE
 from emulator.lab.judge.facts import Facts, gather
 from emulator.lab.judge.tracing import trace
 from emulator.lab.provenance import SCENARIO
@@ -45,21 +46,25 @@ def write_report(folder: Path, facts: Facts | None = None) -> Path:
             facts = analysis.facts_of(folder / CAPTURE, analysis.read_journals(folder))
         except (PcapngError, OSError):
             facts = gather(trace([]), analysis.read_journals(folder))  # a page without drawings
-    why, link = _why(folder, str(result["scenario"]))
-    made = summary(result, facts, _read(folder / SCENARIO), why, link)
-    return write(folder / REPORT, "report.html.j2", folder=folder.name, **made)
+    with _whole(folder / "result.json"):
+        why, link = _why(folder, str(result["scenario"]))
+        made = summary(result, facts, _read(folder / SCENARIO), why, link)
+        return write(folder / REPORT, "report.html.j2", folder=folder.name, **made)
 
 
 def write_matrix(folder: Path) -> Path:
     """Make `folder`/matrix.html from matrix.json; raises NoReport, OSError."""
     data = _must_read(folder / "matrix.json")
-    return write(folder / "matrix.html", "matrix.html.j2", **studies.matrix(data, _linker(folder)))
+    with _whole(folder / "matrix.json"):
+        made = studies.matrix(data, _linker(folder))
+        return write(folder / "matrix.html", "matrix.html.j2", **made)
 
 
 def write_why(folder: Path) -> Path:
     """Make `folder`/why.html from why.json; raises NoReport, OSError."""
     data = _must_read(folder / "why.json")
-    return write(folder / "why.html", "why.html.j2", **studies.why(data, _linker(folder)))
+    with _whole(folder / "why.json"):
+        return write(folder / "why.html", "why.html.j2", **studies.why(data, _linker(folder)))
 
 
 def write_index(runs: Path) -> Path:
@@ -69,7 +74,8 @@ def write_index(runs: Path) -> Path:
         try:
             if (folder / "result.json").is_file():
                 report = (folder / REPORT).is_file()
-                found.append(index.row(folder.name, read_result(folder), has_report=report))
+                with _whole(folder / "result.json"):
+                    found.append(index.row(folder.name, read_result(folder), has_report=report))
         except NoReport:
             continue  # not of a run, or one that is being written
         for kind in ("matrix", "why"):
@@ -111,6 +117,15 @@ def _environment() -> Environment:
         text, _, _ = loader.get_source(made, name)
         made.globals[name.replace(".", "_")] = Markup(text)
     return made
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Data that is not as we write it, by another version or by hand, is one line."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, TemplateError) as error:
+        raise NoReport(f"{path}: not complete ({type(error).__name__}: {error})") from error
 
 
 def _read(path: Path) -> dict[str, Any] | None:

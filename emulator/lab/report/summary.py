@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from emulator.lab.judge.causes import CAUSES
-from emulator.lab.judge.facts import Facts
+from emulator.lab.judge.facts import UDP, Facts
 from emulator.lab.report.advice import advice, measured
 from emulator.lab.report.fates import Fates
 from emulator.lab.report.groups import groups, representatives
 from emulator.lab.report.ladder import Event, ladder
 from emulator.lab.report.numbers import Numbers
+from emulator.lab.report.seen import seen, telling
 from emulator.lab.report.sequence import sequence
 from emulator.lab.report.tables import tables
 from emulator.lab.report.timeline import INSTANTS, timeline
 from emulator.lab.report.words import headline, outcome, tried
 
-_ALIVE = ("SURVIVED", "CLOSED")
 Json = Mapping[str, Any]
 
 
@@ -29,10 +30,13 @@ def summary(
     `scenario`: its settings, where they are known; `why`: a why.json of the same scenario."""
     made = groups(result)
     line, tone = headline(result)
-    causes = [g.cause for g in made if g.cause and g.outcome not in _ALIVE]
+    causes = [g.cause for g in made if g.cause]  # of survivors, too: a persistence record lost
     fates = Fates(facts)
     events = _events(result)
-    shown = representatives(made) if _same(result, facts) else []
+    connections = seen(result, facts)
+    shown = representatives(made) if connections else []
+    told = list(map(telling, result["connections"], connections))
+    each = replace(facts, connections=told)  # one an entry, as ladders want them
     return {
         "result": result,
         "numbers": Numbers(result),
@@ -47,22 +51,19 @@ def summary(
         "measured": measured(why, result) if causes else None,
         "why_link": why_link,
         "instants": INSTANTS,
-        "timeline": timeline(facts, result, made) if shown else None,
+        "timeline": timeline(facts, result, made, connections) if shown else None,
         "ladders": [
-            (group, ladder(i, facts, result, fates, events), sequence(i, facts, result, fates))
+            (
+                group,
+                ladder(i, each, result, fates, events),
+                None if told[i].protocol == UDP else sequence(i, each, result, fates),
+            )
             for i, group in shown
         ],
         "tables": tables(facts.records, result),
         "notes": _notes(facts.records),
         "scenario": scenario,
     }
-
-
-def _same(result: Json, facts: Facts) -> bool:
-    """Whether the captures show the connections the result names, in its order."""
-    return bool(facts.connections) and [str(c.client.local) for c in facts.connections] == [
-        c["client"] for c in result["connections"]
-    ]
 
 
 def _events(result: Json) -> list[Event]:

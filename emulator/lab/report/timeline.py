@@ -84,25 +84,32 @@ class _Scale:
         return min(BINS - 1, max(0, int(BINS * self.percent(time_ns) / 100)))
 
 
-def timeline(facts: Facts, result: Mapping[str, Any], groups: Sequence[Group]) -> Timeline | None:
-    """The whole picture; None where no connection was captured."""
-    connections = facts.connections
-    starts = [c.transmissions[0][0].origin.time_ns for c in connections if c.transmissions]
+def timeline(
+    facts: Facts,
+    result: Mapping[str, Any],
+    groups: Sequence[Group],
+    seen: Sequence[Sequence[Connection]] | None = None,
+) -> Timeline | None:
+    """The whole picture; None where no connection was captured. `seen`: the connections of each
+    entry of the result, where they are not one each."""
+    entries = [[c] for c in facts.connections] if seen is None else seen
+    own = [c for its in entries for c in its]
+    starts = [c.transmissions[0][0].origin.time_ns for c in own if c.transmissions]
     if not starts or max(facts.end_ns, *starts) <= min(starts):
         return None
     scale = _Scale(min(starts), max(facts.end_ns, *starts))
     failover = result["failover"] or {}
     zero = failover["triggered"] * 1e9 if failover else float(scale.start_ns)
-    if len(connections) <= LANES:
+    if len(entries) <= LANES:
         lanes = [
-            _lane(c.name, (i,), result["connections"][i]["outcome"], [c], scale)
-            for i, c in enumerate(connections)
+            _lane(its[0].name, (i,), result["connections"][i]["outcome"], its, scale)
+            for i, its in enumerate(entries)
         ]
     else:
         lanes = [
             _lane(
                 f"{group.count} {group.words.word}", group.of, group.outcome,
-                [connections[i] for i in group.of], scale,
+                [c for i in group.of for c in entries[i]], scale,
             )
             for group in groups
         ]  # fmt: skip

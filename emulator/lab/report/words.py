@@ -49,6 +49,7 @@ HOW = {
     "power-off": "lost power",
     "process-crash": "crashed (its processes died, its links stayed up)",
     "link-down": "lost its links",
+    "heartbeats-lost": "was not heard any more by the other one, nor heard it",
 }
 MOVED = {
     "route": "route changes through the cloud's API",

@@ -23,6 +23,13 @@ def check_data_plane(
         and not devices.reject_unmatched,
         "translates to one address (virtual_server.snat_pool)": len(server.snat_pool) > 1,
         "knows no loose close (virtual_server.loose_close)": server.loose_close and not proxy,
+        "serves TCP (virtual_server.protocol)": server.protocol != "tcp",
+        "knows no port blocks (virtual_server.snat)": server.snat == "deterministic",
+        "chooses ports as its kernel does (virtual_server.source_port)": server.source_port
+        != "preserve",
+        "takes members in turn (virtual_server.persistence)": server.persistence is not None,
+        "keeps idle flows as its kernel does (virtual_server.idle_timeout_s)": not proxy
+        and server.idle_timeout_s != VirtualServer.model_fields["idle_timeout_s"].default,
         "kicks nobody (devices.takeover_kick)": devices.takeover_kick,
         "answers no load balancer's probes (cloud.load_balancer)": cloud.load_balancer is not None,
         "has no channel on TCP 1029 to harm (mirror_channel)": channel is not None,

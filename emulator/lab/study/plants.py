@@ -20,6 +20,9 @@ BEHIND_NAMES = (
     "source-dest-check-on",
     "standby-restarted",
 )  # of emulator.lab.behind
+OF_THE_CLOUD = frozenset(BEHIND_NAMES) - {
+    "mirror-link-slow", "mirror-ports-closed", "old-active-rejects",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,93 @@ def test_as3_services(kind: str, more: dict[str, Any], expected: dict[str, Any])
     assert {key: getattr(server, key) for key in expected} == expected
 
 
+FORWARD = """ltm virtual v {
+    destination 0.0.0.0:0
+    ip-forward
+    ip-protocol any
+    mask any
+    mirror enabled
+    profiles { loose { } }
+    translate-address disabled
+}
+ltm profile fastl4 loose {
+    loose-initialization enabled
+}
+"""
+TO_SERVERS, TO_CLIENTS = ("rtb-client", "10.0.31.0/24"), ("rtb-backend", "10.0.1.0/24")
+
+
+def test_a_forwarding_virtual_server_is_the_built_in_wildcard() -> None:
+    scenario, wildcard = made(of_texts(bigip_conf=FORWARD)), load(find("wildcard"))
+    changes = {"protocol": "any", "loose_initiation": True}
+    assert scenario.virtual_server == wildcard.virtual_server.model_copy(update=changes)
+    assert scenario.cloud.routes == wildcard.cloud.routes
+
+
+@pytest.mark.parametrize(
+    ("target", "network"),
+    [("0.0.0.0/0", "0.0.0.0/0"), ("10.0.0.0/8", "10.0.0.0/8"), ("172.16.5.0/24", "10.0.31.0/24"),
+     (["0.0.0.0/0", "198.51.100.0/24"], "0.0.0.0/0"), ("192.0.2.7", "10.0.31.0/24"),
+     ({"use": "net"}, "10.0.0.0/16")],
+)  # fmt: skip
+def test_the_network_of_a_forwarding_service(target: Any, network: str) -> None:
+    objects = {"net": {"class": "Service_Address", "virtualAddress": "10.0.0.0/16"}}
+    found = of_texts(as3=service("Service_Forwarding", virtualAddresses=[target], objects=objects))
+    server = made(found).virtual_server
+    assert (server.type, server.protocol, str(server.network)) == ("forwarding", "any", network)
+    assert (server.snat, server.mirroring, server.pool) == ("none", False, ("backend-1",))
+
+
+def hops(*ranges: str) -> dict[str, Any]:
+    tagged = {"discoveryType": "routeTag"}
+    entries = [{"range": r, "nextHopAddresses": tagged} for r in ranges]
+    return failover(failoverRoutes={"scopingTags": TAGS, "scopingAddressRanges": entries})
+
+
+@pytest.mark.parametrize(
+    ("network", "ranges", "moving"),
+    [
+        ("0.0.0.0/0", ["0.0.0.0/0"], {TO_SERVERS, TO_CLIENTS}),
+        ("172.16.5.0/24", ["172.16.0.0/16"], {TO_SERVERS}),
+        ("172.16.5.0/24", ["172.16.5.0/24", "0.0.0.0/0"], {TO_SERVERS, TO_CLIENTS}),
+        ("172.16.5.0/24", ["198.51.100.0/24"], set()),
+        ("0.0.0.0/0", ["172.16.5.0/24"], {TO_SERVERS, TO_CLIENTS}),  # whose side nobody tells
+    ],
+)
+def test_what_a_failover_moves_of_a_forwarding_one_is_what_is_declared(
+    network: str, ranges: list[str], moving: set[tuple[str, str]]
+) -> None:
+    as3 = service("Service_Forwarding", virtualAddresses=[network])
+    found = routes(of_texts(as3=as3, cfe=hops(*ranges)))
+    assert {(table, to) for table, to, moves in found if moves} == moving
+    assert {(table, to) for table, to, _ in found} == {TO_SERVERS, TO_CLIENTS}
+
+
+def test_a_forwarding_one_with_a_snat_pool_has_its_range_led_back() -> None:
+    pool = {"class": "SNAT_Pool", "snatAddresses": ["203.0.113.9"]}
+    options: dict[str, Any] = {"snat": {"use": "sp"}, "objects": {"sp": pool}}
+    as3 = service("Service_Forwarding", virtualAddresses=["0.0.0.0/0"], **options)
+    found = of_texts(as3=as3, cfe=hops("203.0.113.0/24", "172.16.5.0/24"))
+    assert routes(found) == [
+        ("rtb-backend", "203.0.113.0/24", True), ("rtb-client", "10.0.31.0/24", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("snat", "port"), [("snat {\n pool p\n type snat\n }", "change"), ("automap", "preserve")]
+)
+def test_a_changed_port_is_for_a_snat_pool(snat: str, port: str) -> None:
+    kind = snat if "pool" in snat else "source-address-translation { type automap }"
+    text = kind.replace("snat {", "source-address-translation {", 1)
+    found = of_texts(
+        bigip_conf=f"ltm virtual v {{\n destination 203.0.113.9:22\n {text}\n "
+        "source-port change\n}\nltm snatpool p {\n members { 198.51.100.7 }\n}"
+    )
+    assert made(found).virtual_server.source_port == port
+    (said,) = [r for r in found.readings if r.path.endswith("source-port")]
+    assert (said.category.value == "understood") is (port == "change")
+
+
 def test_tmsh_defaults_are_those_of_a_device() -> None:
     server = made(
         of_texts(bigip_conf="ltm virtual v {\n destination 203.0.113.9:22\n}")
@@ -77,7 +164,7 @@ def test_a_fastl4_virtual_server_of_udp_has_datagrams_for_sessions() -> None:
     scenario = made(of_texts(as3=service(layer4="udp")))
     assert (scenario.virtual_server.protocol, scenario.sessions) == ("udp", ("udp",))
     over = made(of_texts(as3=service(layer4="any")))
-    assert (over.virtual_server.protocol, over.sessions) == ("tcp", ("ssh", "telnet", "echo"))
+    assert (over.virtual_server.protocol, over.sessions) == ("any", ("ssh", "telnet", "echo"))
 
 
 def test_persistence_and_its_mirroring() -> None:
@@ -256,7 +343,15 @@ def test_what_is_no_declaration_at_all(texts: dict[str, Any], where: str) -> Non
         ({"as3": service(virtualAddresses=["0.0.0.0"])}, "a network as destination"),
         ({"as3": service(translateServerAddress=False)}, "does not translate the address"),
         ({"as3": service(enable=False)}, "a disabled virtual server answers nobody"),
-        ({"as3": service("Service_Forwarding")}, "a forwarding virtual server is not emulated"),
+        ({"as3": service("Service_Forwarding", forwardingType="l2")}, "layer 2 is not emulated"),
+        ({"as3": service(virtualAddresses=[{"use": "net"}], objects={"net": {
+            "class": "Service_Address", "virtualAddress": "10.2.0.0/16"}})}, "of a fastL4 virtual"),
+        ({"bigip_conf": "ltm virtual v {\n destination any:0\n mask any\n pool p\n "
+          "translate-address disabled\n}"}, "does not translate the address"),
+        ({"bigip_conf": "ltm virtual v {\n destination 10.2.0.0:0\n mask 255.0.255.0\n "
+          "ip-forward\n}"}, "'255.0.255.0' is no mask"),
+        ({"bigip_conf": FORWARD + "net self f {\n address 10.0.0.1/24\n floating enabled\n "
+          "traffic-group traffic-group-1\n}\n"}, "on-premises is not emulated"),
         ({"as3": service(virtualPort="ssh")}, "a port number is expected"),
         ({"as3": service(virtualAddresses=[{"use": "gone"}])}, "its address is in none of the"),
         ({"bigip_conf": "ltm virtual v {\n mirror maybe\n}"}, "bigip_conf:2:2: /Common/v: "),

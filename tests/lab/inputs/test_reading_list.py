@@ -21,7 +21,6 @@ FILES = sorted(p for p in [*SAMPLES.iterdir(), *ARTICLE.iterdir()] if p.suffix !
 REFUSED = {
     "as3-two-services.json": "15:7: 3 virtual servers; choose one with --virtual: /T/A/any (line",
     "as3-udp.json": "9:9: /T/A/syslog: protocol 'udp'",
-    "forwarding.conf": "3:5: /Common/vs_forward: a forwarding virtual server",
     "ipv6.conf": "5:5: /Common/vs_six: ltm virtual /Common/vs_six.destination",
     "two-virtuals.conf": "6:1: 2 virtual servers; choose one with --virtual: /Common/vs_a (line 1)",
     "udp.conf": "3:5: /Common/vs_radius: protocol 'udp'",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulator.lab.judge.explain import Cause
+from emulator.lab.judge.evidence import Cause
 from emulator.lab.judge.facts import Record
 from emulator.lab.judge.proxied import mirror_lag, passed_on
 from emulator.lab.judge.verdict import judge

@@ -78,6 +78,21 @@ def test_a_regular_failover_is_none(heartbeats: list[tuple[str, bool]]) -> None:
     assert reset_by_b(*heartbeats).cause.id == "no-flow-reset"
 
 
+def test_what_the_first_device_does_to_its_own_connection_is_none_of_it() -> None:
+    """It would have reset it whoever else is active: nothing was led to the second one."""
+    talk = Conversation()
+    talk.open("a")
+    talk.client("ls\n", "a")
+    talk.server("file\n", "a")
+    talk.acks("a")
+    for device in "aba":
+        talk.heartbeat(device, active=True)
+    talk.client("pwd\n", "a", until="bigip-a:ext")
+    talk.device_resets("a")
+    [verdict] = judge(gather(trace(talk.frames)))
+    assert (verdict.outcome, verdict.cause.id) == ("RESET", "unknown")
+
+
 def test_a_survivor_is_told() -> None:
     talk = Conversation()
     talk.open("a")

@@ -118,6 +118,14 @@ SCENARIOS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_clients_of_a_forwarding_server_are_led_to_the_backend(moves: bool) -> None:
+    way = {"table": "rtb-client", "destination": "10.0.31.0/24", "interface": "ext", "move": moves}
+    server = {"type": "forwarding", "snat": "automap"}
+    found = ids(of(virtual_server=server, cloud={"routes": [way]}))
+    assert ("route-does-not-move" in found) is not moves
+
+
 @pytest.mark.parametrize("rule", SCENARIOS)
 def test_a_rule_on_scenarios_speaks_and_is_silent(rule: str) -> None:
     speaks, silent = SCENARIOS[rule]

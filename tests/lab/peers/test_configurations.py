@@ -172,6 +172,12 @@ def test_conntrackd_runs_only_where_something_is_mirrored() -> None:
         ({"virtual_server": {"loose_close": True}}, "no loose close"),
         ({"devices": {"data_plane": "conntrackd", "takeover_kick": True}}, "kicks nobody"),
         ({"virtual_server": {"snat_pool": ["10.88.0.10", "10.88.0.11"]}}, "one address"),
+        ({"virtual_server": {"protocol": "any"}}, "serves TCP"),
+        ({"virtual_server": {"protocol": "udp"}, "sessions": ["udp"]}, "serves TCP"),
+        ({"virtual_server": {"snat": "deterministic"}}, "knows no port blocks"),
+        ({"virtual_server": {"snat": "pool", "source_port": "change"}}, "as its kernel does"),
+        ({"virtual_server": {"idle_timeout_s": 20}}, "keeps idle flows"),
+        ({"virtual_server": {"persistence": "source-address"}}, "takes members in turn"),
     ],
 )
 def test_what_a_peer_does_not_have_is_refused(changes: dict[str, object], words: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from emulator.lab.replay.account import comparison, ended, flow_recorded, with_replay
 from emulator.lab.replay.flows import CLIENT, SERVER, Flow
 from emulator.lab.replay.origin import differences
+from emulator.lab.replay.packets import replay_packets
 from emulator.lab.replay.prepare import Wish, chosen, prepare
 from emulator.lab.replay.recording import Moment, RecordingError, survey
 from emulator.lab.replay.script import DATA, FIN, ScriptWriter, read
@@ -81,6 +82,18 @@ def test_without_a_wish_the_failover_comes_in_the_middle_of_the_bytes(
     other = tmp_path / "other"
     other.mkdir()
     assert prepare(found, None, chosen(found, None), healthy, Wish(), other).mark is None
+
+
+def test_a_packet_no_link_carries_is_named_before_anything_is_built(tmp_path: Path) -> None:
+    """As a capture has it that was made before the network card cut it up."""
+    big = Segment(*ENDS, SeqNum(101), SeqNum(201), ACK, payload=bytes(2000)).emit()
+    path = tmp_path / "my.pcap"
+    path.write_bytes(file([*talk(closed=False), big]))
+    found = survey(path)
+    scenario = load(find("article"))
+    with pytest.raises(RecordingError, match="frame 7 has 2040 bytes of IP"):
+        replay_packets(scenario, found, found.flows[0], tmp_path / "runs", print)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_cut_file_is_read_as_far_as_it_goes(recording: Path) -> None:

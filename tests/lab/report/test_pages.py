@@ -136,6 +136,8 @@ def test_latest_is_the_newest_finished_run(tmp_path: Path) -> None:
         ("", "not JSON"),
         ("[]", "not a JSON object"),
         ('{"schema": "other"}', "is no result of a run"),
+        ('{"schema": "mirrorlab/result/1"}', "not complete (KeyError: 'scenario')"),
+        ('{"schema": "mirrorlab/result/1", "scenario": "x", "connections": [{}]}', "not complete"),
     ],
 )
 def test_bad_input_is_one_clear_error(tmp_path: Path, prepare: str | None, said: str) -> None:
@@ -148,6 +150,24 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, prepare: str | None, said:
     assert done.exit_code == 2, done.output
     assert said in text + done.output
     assert not list(tmp_path.rglob("*.html"))
+
+
+@pytest.mark.parametrize("study", ["matrix", "why"])
+def test_a_study_that_is_not_whole_is_one_clear_error(tmp_path: Path, study: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / f"{study}.json").write_text("{}")
+    done = report("there", "--runs", str(tmp_path))
+    assert done.exit_code == 2, done.output
+    assert f"{study}.json: not complete" in str(getattr(done.exception, "message", done.output))
+
+
+def test_one_broken_result_does_not_cost_the_index(tmp_path: Path) -> None:
+    saved(tmp_path / "20260101T000000Z-a-1", result(connection()))
+    broken = tmp_path / "20260102T000000Z-b-2"
+    broken.mkdir()
+    (broken / "result.json").write_text('{"schema": "mirrorlab/result/1", "connections": [{}]}')
+    index = Page(pages.write_index(tmp_path).read_text())
+    assert len(index.having("data-search")) == 1
 
 
 def test_a_report_that_fails_costs_no_result_and_is_said(

@@ -1,0 +1,23 @@
+"""What root makes for a user of sudo belongs to that user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def hand_over(paths: Iterable[Path]) -> None:
+    """Give them (each alone, links themselves) to whoever called sudo; nothing happens where
+    nobody did, or a path is not there. Raises OSError."""
+    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if os.geteuid() != 0 or not (user and group):
+        return
+    for path in paths:
+        if os.path.lexists(path):
+            os.chown(path, int(user), int(group), follow_symlinks=False)
+
+
+def missing(folder: Path) -> list[Path]:
+    """The folder and those above it, as far as they are still to be made."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
