@@ -7,7 +7,7 @@ from typing import Any
 
 from emulator.lab.fleetstory import examples, silence_s, summary
 from emulator.lab.groups import gathered, quiet_s
-from emulator.lab.judge.explain import Cause
+from emulator.lab.judge.evidence import Cause
 from emulator.lab.judge.verdict import Verdict
 from emulator.lab.workload.applications import FLEET_PORTS, application
 from tests.lab.judge.test_verdict import opened, verdict
