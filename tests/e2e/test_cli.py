@@ -171,7 +171,10 @@ def yaml(text: str) -> Callable[[Path], str]:
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
-        (lambda _: "artcle", "mirrorlab: unknown scenario 'artcle'; there are: article, "),
+        (
+            lambda _: "artcle",
+            "mirrorlab: unknown scenario 'artcle'; there are: application-timer, article, ",
+        ),
         (lambda _: "no/such.yaml", "mirrorlab: no scenario file no/such.yaml"),
         (yaml("title: x\nsessions: [ssh\n"), "mine.yaml:3:1: "),
         (yaml("title: x\nvirtual_server:\n  snat: pol\n"), "mine.yaml:3:3: virtual_server.snat: "),

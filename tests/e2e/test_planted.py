@@ -33,7 +33,7 @@ def snat_pool(**changes: object) -> Scenario:
 
 
 BEHIND = {
-    "source-dest-check": "STALLED", "api-cut-off": "STALLED", "standby-restarted": "RESET",
+    "source-dest-check": "STALLED", "api-cut-off": "STALLED", "standby-cleared": "RESET",
 }  # fmt: skip
 
 

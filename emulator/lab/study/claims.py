@@ -43,13 +43,15 @@ class Answer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`label` completes "it holds when ..."; `sessions`: those asked about, empty: all."""
+    """`label` completes "it holds when ..."; `sessions`: those asked about, empty: all; `says`:
+    the answer by which the claim would hold in this case."""
 
     label: str
     scenario: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     sessions: tuple[str, ...] = ()
     contrast: bool = False
+    says: Answer = Answer.YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +134,18 @@ def verdict(claim: Claim, answers: Sequence[Answer]) -> str:
     counted = [
         (case, said) for case, said in zip(claim.cases, answers, strict=True) if not case.contrast
     ]
-    by = {wanted: [case.label for case, said in counted if said is wanted] for wanted in Answer}
-    if len(by[Answer.YES]) == len(counted):
+    confirmed = [case.label for case, said in counted if said is case.says]
+    partly = [c.label for c, said in counted if said is not c.says and said is Answer.PARTLY]
+    refuted = [c.label for c, said in counted if said is not c.says and said is not Answer.PARTLY]
+    if not partly and not refuted:
         return "holds"
-    if len(by[Answer.NO]) == len(counted):
+    if not confirmed and not partly:
         return "does not hold"
     parts = []
-    if by[Answer.YES]:
-        parts.append(f"holds when: {'; '.join(by[Answer.YES])}")
-    if by[Answer.PARTLY]:
-        parts.append(f"for some sessions when: {'; '.join(by[Answer.PARTLY])}")
-    if by[Answer.NO]:
-        parts.append(f"not when: {'; '.join(by[Answer.NO])}")
+    if confirmed:
+        parts.append(f"holds when: {'; '.join(confirmed)}")
+    if partly:
+        parts.append(f"for some sessions when: {'; '.join(partly)}")
+    if refuted:
+        parts.append(f"not when: {'; '.join(refuted)}")
     return ". ".join(part[0].upper() + part[1:] if at else part for at, part in enumerate(parts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulator.lab.study.claims import Case, Claim, Question
+from emulator.lab.study.claims import Answer, Case, Claim, Question
 
 POOL = "article-snat-pool"
 _OFF = {"power-off": {"failover": {"how": "power-off", "after_s": 4.0}}}
@@ -54,9 +54,9 @@ CLAIMS: tuple[Claim, ...] = (
             Case("22 s outage, Linux ends", "long-delay"),
             Case("500 routes behind the API's throttle, Linux ends", "throttled-500"),
             Case("22 s outage, Windows-like ends", "endpoint-gives-up"),
-            Case("10 s outage, a program that waits 6 s for an answer", "application-timer",
+            Case("5 s outage, a program that waits 3 s for an answer", "application-timer",
                  sessions=("echo", "bulk")),
-            Case("10 s outage, ssh beside that program", "application-timer",
+            Case("5 s outage, ssh beside that program", "application-timer",
                  sessions=("ssh",)),
         ),
     ),
@@ -145,9 +145,11 @@ CLAIMS: tuple[Claim, ...] = (
         Question.DIES,
         (
             Case("50 sessions, mirrored asynchronously over a slow channel, power-off",
-                 "fleet-async"),
-            Case("50 sessions, nothing acknowledged before it is mirrored", "fleet-sync"),
-            Case("security groups that lost their state", "security-group-lost-state"),
+                 "fleet-async", says=Answer.PARTLY),
+            Case("security groups that lost their state", "security-group-lost-state",
+                 says=Answer.PARTLY),
+            Case("50 sessions, nothing acknowledged before it is mirrored", "fleet-sync",
+                 contrast=True),
         ),
     ),
     Claim(
@@ -163,8 +165,9 @@ CLAIMS: tuple[Claim, ...] = (
         (
             Case("telnet", "article-no-mirroring", sessions=("telnet",)),
             Case("FTP, control and data", "workloads-no-mirroring", sessions=("ftp", "ftp-data")),
-            Case("short HTTP requests", "workloads-no-mirroring", sessions=("http",)),
-            Case("UDP", "udp-no-mirroring"),
+            Case("short HTTP requests", "workloads-no-mirroring", sessions=("http",),
+                 says=Answer.NO),
+            Case("UDP", "udp-no-mirroring", says=Answer.NO),
             Case("telnet, mirrored", POOL, sessions=("telnet",), contrast=True),
             Case("FTP, mirrored", "workloads", sessions=("ftp", "ftp-data"), contrast=True),
         ),

@@ -20,7 +20,7 @@ DEPLOYMENTS = {
 ENDPOINTS: dict[str, Mapping[str, Any]] = {
     "Linux": {},
     "Windows-like": {"endpoints": {"client": "windows", "server": "windows"}},
-    "application waits 5 s": {"endpoints": {"application_timer": {"after_s": 5}}},
+    "program that waits 5 s": {"endpoints": {"application_timer": {"after_s": 5}}},
 }
 OUTAGES_S = (0.1, 4.0, 30.0)
 _SESSIONS = ["echo"]
@@ -56,19 +56,42 @@ CELLS: tuple[Cell, ...] = tuple(_cells())
 
 
 def conclusion(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the grid says, a sentence for each deployment and kind of ends."""
-    sentences = []
-    for deployment in dict.fromkeys(c["deployment"] for c in cells):
-        for endpoint in dict.fromkeys(c["endpoint"] for c in cells):
+    """What the grid says, a sentence for each deployment and kind of ends, then what comes
+    first for each kind of ends."""
+    sentences, first = [], []
+    for endpoint in dict.fromkeys(c["endpoint"] for c in cells):
+        deaths = {}
+        for deployment in dict.fromkeys(c["deployment"] for c in cells):
             rows = [c for c in cells if (c["deployment"], c["endpoint"]) == (deployment, endpoint)]
             sentences.append(_sentence(deployment, endpoint, rows))
-    return sentences
+            dead = [row["outage_s"] for row in rows if any(map(_is_dead, row["sessions"]))]
+            deaths[deployment] = min(dead, default=None)
+        if set(deaths) == set(DEPLOYMENTS):
+            first.append(_first(endpoint, *(deaths[name] for name in DEPLOYMENTS)))
+    return [*sentences, *first]
+
+
+def _first(endpoint: str, stays: float | None, changes: float | None) -> str:
+    """Which of the two ends the sessions first; `stays`, `changes`: the shortest outage at
+    which one died with the addresses kept, and with the SNAT address changed."""
+    head = f"What comes first, {_ends(endpoint)}:"
+    if changes is None:
+        return f"{head} neither." if stays is None else f"{head} time, from {stays:g} s on."
+    if stays is None:
+        return f"{head} addresses and state. Time ended nothing."
+    if stays <= changes:
+        return f"{head} time, from {stays:g} s on."
+    return f"{head} addresses and state, from {changes:g} s on. Time only from {stays:g} s on."
+
+
+def _ends(endpoint: str) -> str:
+    return f"a {endpoint}" if "waits" in endpoint else f"{endpoint} ends"
 
 
 def _sentence(deployment: str, endpoint: str, rows: Sequence[Mapping[str, Any]]) -> str:
     dead = [row for row in rows if any(_is_dead(s) for s in row["sessions"])]
-    ends = f"{endpoint} ends" if "waits" not in endpoint else f"An {endpoint}"
-    head = f"{ends}, {deployment}:"
+    ends = _ends(endpoint)
+    head = f"{ends[0].upper()}{ends[1:]}, {deployment}:"
     if not dead:
         return f"{head} every session lives, up to {max(r['outage_s'] for r in rows):g} s."
     causes = dict.fromkeys(str(s["cause"]) for r in dead for s in r["sessions"] if _is_dead(s))

@@ -18,7 +18,7 @@ BEHIND_NAMES = (
     "old-active-rejects",
     "return-route-reverted",
     "source-dest-check-on",
-    "standby-restarted",
+    "standby-cleared",
 )  # of emulator.lab.behind
 OF_THE_CLOUD = frozenset(BEHIND_NAMES) - {
     "mirror-link-slow", "mirror-ports-closed", "old-active-rejects",
@@ -54,7 +54,7 @@ PLANTS: tuple[Plant, ...] = (
         "no-mirroring-silent", "no-flow-dropped", "article-no-mirroring",
         {"devices": {"reject_unmatched": False}},
     ),
-    Plant("standby-restarted", "no-flow-reset", _POOL, _BRIEF, "standby-restarted"),
+    Plant("standby-cleared", "no-flow-reset", _POOL, _BRIEF, "standby-cleared"),
     Plant(
         "mirror-ports-closed", "mirror-channel-down", _POOL, {**_standard(), **_BRIEF},
         "mirror-ports-closed",

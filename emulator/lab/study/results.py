@@ -72,6 +72,7 @@ def _claim(claim: Claim, found: Mapping[str, Done]) -> dict[str, Any]:
                 "scenario": case.scenario,
                 "changes": case.changes,
                 "contrast": case.contrast,
+                "says": case.says.value,
                 "answer": said.value,
                 "run": key_of(case),
                 "took_s": _rounded(took_s(result)),

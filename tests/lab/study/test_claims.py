@@ -11,7 +11,7 @@ import pytest
 from emulator.lab.study.batch import Done, Job
 from emulator.lab.study.claims import Answer, Case, Claim, Question, ask, verdict
 from emulator.lab.study.claimtable import CLAIMS
-from emulator.lab.study.dispute import CELLS, Cell, conclusion
+from emulator.lab.study.dispute import CELLS, DEPLOYMENTS, Cell, conclusion
 from emulator.lab.study.results import answer_all, key_of, scenario_of, sessions
 from emulator.lab.study.resultspage import markdown
 from emulator.lab.workload.applications import connections
@@ -88,6 +88,37 @@ def test_the_verdict_is_that_of_the_cases_but_the_contrasts(
     assert verdict(claim(Question.DIES, ONE, TWO, CONTRAST), answers) == expected
 
 
+def test_a_case_may_be_claimed_to_go_the_other_way() -> None:
+    """ "... and HTTP does not": a no confirms it, a yes refutes it."""
+    spared = Case("four", "article", says=Answer.NO)
+    mixed = Case("five", "article", says=Answer.PARTLY)
+    asked = claim(Question.DIES, ONE, spared, mixed)
+    assert verdict(asked, (Answer.YES, Answer.NO, Answer.PARTLY)) == "holds"
+    assert verdict(asked, (Answer.YES, Answer.YES, Answer.PARTLY)) == (
+        "holds when: one; five. Not when: four"
+    )
+    assert verdict(asked, (Answer.NO, Answer.YES, Answer.NO)) == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("stays", "changes", "words"),
+    [
+        (DEAD, LIVING, "What comes first, Linux ends: time, from 9 s on."),
+        (LIVING, DEAD, "What comes first, Linux ends: addresses and state. Time ended nothing."),
+        (DEAD, DEAD, "What comes first, Linux ends: time, from 9 s on."),
+        (LIVING, LIVING, "What comes first, Linux ends: neither."),
+    ],
+)
+def test_what_comes_first_is_what_kills_at_the_shorter_outage(
+    stays: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    first, second = DEPLOYMENTS
+    grid = [
+        cell(9, stays, deployment=first), cell(9, changes, deployment=second),
+    ]  # fmt: skip
+    assert conclusion(grid)[-1] == words
+
+
 CASES = [case for c in CLAIMS for case in c.cases]
 
 
@@ -139,9 +170,9 @@ def test_the_page_says_what_the_data_says() -> None:
     assert "| - three | no |" in page
 
 
-def cell(outage_s: float, *found: dict[str, Any]) -> dict[str, Any]:
+def cell(outage_s: float, *found: dict[str, Any], deployment: str = "d") -> dict[str, Any]:
     return {
-        "deployment": "d",
+        "deployment": deployment,
         "endpoint": "Linux",
         "outage_s": outage_s,
         "sessions": sessions(found),
