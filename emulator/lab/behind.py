@@ -8,12 +8,14 @@ confusion matrix use them.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from emulator.lab.channelfaults import inject
 from emulator.lab.control_plane import OPERATOR
@@ -21,7 +23,7 @@ from emulator.lab.deployment import DEVICES
 from emulator.lab.instance import Lab
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.wait import LabFault, wait_until
-from netns.execute import call_in, run
+from netns.execute import NamespaceError, call_in, run
 from netns.topology import API_PORT, ROUTER
 
 _PATIENCE_S = 30.0
@@ -88,7 +90,7 @@ def return_route_reverted(lab: Lab) -> None:
             NetworkInterfaceId=f"eni-{DEVICES[0]}-int",
         )
 
-    threading.Thread(target=revert, daemon=True, name="another tool").start()
+    _meanwhile("another tool", revert)
 
 
 def old_active_rejects(lab: Lab) -> None:
@@ -105,7 +107,7 @@ def old_active_rejects(lab: Lab) -> None:
             time.sleep(0.05)
         run(lab.world.namespace(DEVICES[0]), ["nft", "-f", "-"], stdin=rejecting)
 
-    threading.Thread(target=reject, daemon=True, name="a packet filter").start()
+    _meanwhile("a packet filter", reject)
 
 
 BEHIND: dict[str, Callable[[Lab], None]] = {
@@ -119,6 +121,16 @@ BEHIND: dict[str, Callable[[Lab], None]] = {
 }
 
 
+def _meanwhile(name: str, work: Callable[[], None]) -> None:
+    """In a thread that says nothing when the lab is taken down before it has come to its turn."""
+
+    def alone() -> None:
+        with contextlib.suppress(LabFault, NamespaceError, OSError):
+            work()
+
+    threading.Thread(target=alone, daemon=True, name=name).start()
+
+
 def _as_operator(lab: Lab, call: str, **arguments: Any) -> None:
     """One call of the lab's own EC2 API, from its own namespace."""
     key, secret = OPERATOR
@@ -126,7 +138,10 @@ def _as_operator(lab: Lab, call: str, **arguments: Any) -> None:
 
     def ask() -> None:
         session = boto3.Session(key, secret, region_name=lab.scenario.cloud.api.region)
-        getattr(session.client("ec2", endpoint_url=url), call)(**arguments)
+        try:
+            getattr(session.client("ec2", endpoint_url=url), call)(**arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise LabFault(f"behind the scenario's back, {call}: {error}") from error
 
     call_in(lab.world.namespace("api"), ask)
 

@@ -29,7 +29,7 @@ from emulator.lab.meter import measure_host
 from emulator.lab.ownership import hand_over, missing
 from emulator.lab.provenance import keep_scenario
 from emulator.lab.report import pages
-from emulator.lab.result import Disturbance, Result
+from emulator.lab.result import Disturbance, MirrorState, Result
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault
 from emulator.wire.pcapng import PcapngError
@@ -87,10 +87,7 @@ def run_scenario(
         )
         progress("reading the captures")
         facts: list[Facts] = []
-        try:
-            found = analysis.analyse(folder, scenario, disturbance, experiment.mirror, facts.append)
-        except (PcapngError, OSError) as error:
-            found = analysis.give_up(folder, scenario, disturbance, f"captures: {error}")
+        found = _judged(folder, scenario, disturbance, experiment.mirror, facts)
         progress("writing the report")
         return Run(folder, found, *_report(folder, facts[0] if facts else None))
 
@@ -104,6 +101,23 @@ def _report(folder: Path, facts: Facts | None) -> tuple[Path | None, str]:
     except Exception as error:
         return None, f"no report was written: {type(error).__name__}: {error}"
     return made, ""
+
+
+def _judged(
+    folder: Path,
+    scenario: Scenario,
+    disturbance: Disturbance,
+    mirror: MirrorState,
+    facts: list[Facts],
+) -> Result:
+    """The result, and the facts it rests on; void, whatever goes wrong with reading them."""
+    try:
+        return analysis.analyse(folder, scenario, disturbance, mirror, facts.append)
+    except (PcapngError, OSError) as error:
+        why = f"captures: {error}"
+    except Exception as error:  # ours, and no reason to leave a traceback in place of a result
+        why = f"the analysis failed: {type(error).__name__}: {error}"
+    return analysis.give_up(folder, scenario, disturbance, why)
 
 
 _FAULTS: tuple[type[Exception], ...] = (

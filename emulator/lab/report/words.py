@@ -92,10 +92,15 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+_SHORT = ("requests", "protocol", "members")  # what only short requests and datagrams have
+
+
 def tried(result: Mapping[str, Any], scenario: Mapping[str, Any] | None) -> str:
     """What was tried, in one sentence."""
     names = [c["name"] for c in result["connections"]]
-    many = f"{len(names)} long-lived sessions" if len(names) > 1 else "One long-lived session"
+    short = any(key in c for c in result["connections"] for key in _SHORT)
+    kind = "session" if short else "long-lived session"
+    many = f"{len(names)} {kind}s" if len(names) > 1 else f"One {kind}"
     who = f"{many} ({listed(names)})" if names else "Sessions"
     were = "was" if len(names) == 1 else "were"
     failover = result["failover"]
