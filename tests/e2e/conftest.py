@@ -75,6 +75,13 @@ def scenario_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[
     return {name: pool.submit(run_cli, name, tmp_path_factory.mktemp(name)) for name in wanted}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ahead(request: pytest.FixtureRequest) -> None:
+    """The scenarios run while the files before theirs do: runs mostly wait, and so do those."""
+    if any("scenario_runs" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("scenario_runs")
+
+
 @pytest.fixture
 def finished(
     request: pytest.FixtureRequest, scenario_runs: dict[str, Future[Finished]]
