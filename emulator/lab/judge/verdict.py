@@ -139,12 +139,19 @@ def _outcome(connection: Connection, facts: Facts) -> str:
         return "STALLED"
     if any(_close_stalled(connection, d, facts.end_ns) for d in Direction):
         return "STALLED"
-    return "SURVIVED"
+    return "STALLED" if _never_opened(connection, facts.end_ns) else "SURVIVED"
 
 
 def _stalled(stream: Stream, end_ns: int) -> bool:
     oldest = stream.oldest_undelivered()
     return oldest is not None and end_ns - oldest.origin.time_ns > STALLED_S * 1e9
+
+
+def _never_opened(connection: Connection, end_ns: int) -> bool:
+    """Whether the client's SYN reached nobody who would answer it."""
+    began = connection.transmissions[0][0].origin.time_ns
+    reached = connection.server is not None or connection.proxied
+    return not reached and end_ns - began > STALLED_S * 1e9
 
 
 def _close_stalled(connection: Connection, direction: Direction, end_ns: int) -> bool:

@@ -70,7 +70,11 @@ PLANTS: tuple[Plant, ...] = (
     Plant("trigger-lost", "route-never-moved", "trigger-lost"),
     Plant("no-garp", "route-never-moved", "onprem-no-garp"),
     Plant("half-done", "asymmetric-route", "half-done-server-side"),
-    Plant("route-reverted", "asymmetric-route", _POOL, _BRIEF, "return-route-reverted"),
+    Plant(
+        "route-reverted", "asymmetric-route", _POOL,
+        {**_BRIEF, "observe_s": 15},  # the other tool's change takes its time as well
+        "return-route-reverted",
+    ),
     Plant("unassigned", "address-unassigned", "secondary-ip-half-done"),
     Plant(
         "security-group", "security-group-lost-state", "security-group-lost-state",

@@ -309,3 +309,34 @@ def test_an_address_taken_after_the_last_segment_is_not_why_it_was_lost() -> Non
     talk.heartbeat("b", active=True)
     late = moved(talk, address=str(VIP.address), taken_from="eni-a")
     assert found(talk, late) == ("STALLED", "unknown")
+
+
+def denied_syn() -> tuple[Conversation, Record]:
+    """A SYN, again and again, that goes into the fabric; and its log's word on the last."""
+    talk = Conversation()
+    for again in (0, 1, 3):
+        talk.wait(again)
+        talk._client(b"", SYN, "a", until="router:client-eth0")
+        talk.client_next = SeqNum(1000)
+    line: Record = {
+        "time": talk.frames[-1].time_ns / 1e9, "node": "fabric", "what": "dropped", "packets": 1,
+        "counter": "security-group-denied/a-ext", "owner": "bigip-a:ext",
+        "source": str(CLIENT), "seq": 1000, "ack": talk.server_next.value,
+    }  # fmt: skip
+    talk.wait(2)
+    talk.heartbeat("a", active=True)
+    return talk, line
+
+
+def test_a_connection_whose_syn_nobody_answered_is_no_survivor() -> None:
+    """Not a byte of it is lost, for it never came to send one."""
+    talk, line = denied_syn()
+    assert found(talk, line) == ("STALLED", "security-group-denied")
+
+
+def test_one_that_has_only_just_begun_is_not_stalled() -> None:
+    talk = Conversation()
+    talk._client(b"", SYN, "a", until="router:client-eth0")
+    talk.wait(1)
+    talk.heartbeat("a", active=True)
+    assert found(talk) == ("SURVIVED", None)
