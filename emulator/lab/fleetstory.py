@@ -44,6 +44,17 @@ def summary(fleet: Sequence[Entry]) -> list[str]:
     return lines
 
 
+def in_common(connections: Sequence[Entry]) -> list[str]:
+    """The same in sentences for a page: by kind who died and who lived, and what tells them
+    apart; nothing where there is no fleet."""
+    fleet = [c for c in connections if of_fleet(c)]
+    died = [c for c in fleet if c["outcome"] not in _LIVED]
+    lived = [c for c in fleet if c["outcome"] in _LIVED]
+    lines = [_group(w, g, fleet)[0] for w, g in (("died", died), ("lived", lived)) if g]
+    lines += _difference(died, lived) if died and lived else []
+    return [f"{text[:1].upper()}{text[1:]}." for text in map(str.strip, lines)]
+
+
 def examples(fleet: Sequence[Entry]) -> list[Entry]:
     """One session of each outcome and cause, to be shown in full."""
     found: dict[tuple[str, str | None], Entry] = {}

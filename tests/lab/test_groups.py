@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from emulator.lab.fleetstory import examples, silence_s, summary
+from emulator.lab.fleetstory import examples, in_common, silence_s, summary
 from emulator.lab.groups import gathered, quiet_s
 from emulator.lab.judge.evidence import Cause
 from emulator.lab.judge.verdict import Verdict
@@ -97,6 +97,12 @@ def test_a_fleet_in_a_few_lines() -> None:
     assert "silent for 9.0 s or longer" in text
     assert "259 missing" in text
     assert [c["name"] for c in examples(fleet)] == ["ehr-01", "ehr-02"]
+    page = in_common([*fleet, {"name": "ssh"}])
+    assert page[0] == (
+        "Died (37): ehr-bursty 12 of 12, ehr-client-first 13 of 13, ehr-server-first 12 of 12."
+    )
+    assert page[-1].startswith("In common: on each that died somebody had spoken within 0.4 s")
+    assert in_common([{"name": "ssh"}]) == []
 
 
 def test_nothing_in_common_is_invented() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from emulator.lab.fleetstory import in_common
 from emulator.lab.judge.causes import CAUSES
 from emulator.lab.judge.facts import UDP, Facts
 from emulator.lab.report.advice import advice, measured
@@ -46,6 +47,7 @@ def summary(
         "description": " ".join(str((scenario or {}).get("description") or "").split()),
         "groups": made,
         "outcome": outcome,
+        "in_common": in_common(result["connections"]),
         "causes": [(cause, CAUSES.get(cause, "")) for cause in dict.fromkeys(causes)],
         "advice": advice(causes),
         "measured": measured(why, result) if causes else None,
