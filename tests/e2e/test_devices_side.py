@@ -51,6 +51,7 @@ def test_what_the_sessions_do(scenario: str, tmp_path: Path) -> None:
             assert connection["bytes"]["altered"] == 0
 
 
+@pytest.mark.long
 def test_on_shared_segments_mirrored_sessions_go_there_and_back(tmp_path: Path) -> None:
     """Both devices active; healed, the second one yields. Every byte is right."""
     finished = run_cli("split-brain-onprem", tmp_path)

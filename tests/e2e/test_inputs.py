@@ -42,6 +42,7 @@ def run(files: tuple[str, ...], output: Path) -> dict[str, tuple[str, str | None
     return {c["name"]: (c["outcome"], c["cause"]["id"]) for c in result["connections"]}
 
 
+@pytest.mark.long
 def test_the_articles_files_give_the_articles_verdict(tmp_path: Path) -> None:
     expected = ("RESET", "snat-address-changed")
     assert run(FULL, tmp_path) == dict.fromkeys(("ssh", "telnet", "echo"), expected)
