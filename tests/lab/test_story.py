@@ -1,30 +1,16 @@
-"""The run in plain words: what is not in every result has words as well."""
+"""The run in plain words."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from emulator.lab import story
-from emulator.lab.report import words
-from emulator.lab.settings.scenario import How
-from tests.support.reportdata import connection, result
+from emulator.lab.story import _failover
 
 
-def test_every_kind_of_failover_has_words() -> None:
-    kinds = {how.value for how in How}
-    assert set(story._HOW) == kinds
-    assert set(words.HOW) == kinds
-
-
-@pytest.mark.parametrize(
-    ("expected", "note"), [(None, ""), ("other", ""), ("same", " (expected: the same one)")]
-)
-def test_where_a_returning_clients_connections_went(expected: str | None, note: str) -> None:
-    members: dict[str, Any] = {
-        "before": ["backend-1"], "after": ["backend-2"], "new": "other", "expected": expected,
-        "failed": 3, "each": [],
-    }  # fmt: skip
-    text = story.story(result(connection("reconnect", members=members)), "there")
-    assert f"members: backend-1 before, backend-2 since{note}; 3 without an answer\n" in text
+def test_what_happened_is_told_in_the_order_of_time() -> None:
+    """One route may carry bytes before the last one is in effect."""
+    lines = _failover({
+        "mechanism": "route", "how": "power-off", "device": "bigip-a", "new_active": "bigip-b",
+        "triggered": 100.0, "takeover": 103.0, "api_accepted": 104.0, "effective": 109.0,
+        "first_byte": 106.0, "refusals": None,
+    })  # fmt: skip
+    times = [float(line.split()[0]) for line in lines[1:]]
+    assert times == [3.0, 4.0, 6.0, 9.0]

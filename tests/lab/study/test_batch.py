@@ -53,6 +53,13 @@ def test_another_scenario_under_the_same_key_is(tmp_path: Path) -> None:
     assert other.made == 1
 
 
+def test_so_is_one_with_something_else_done_behind_its_back(tmp_path: Path) -> None:
+    Scripted(tmp_path, GOOD).run([ONE])
+    other = Scripted(tmp_path, GOOD)
+    other.run([Job("one", ONE.scenario, "api-cut-off")])
+    assert other.made == 1
+
+
 def test_an_unfinished_one_is(tmp_path: Path) -> None:
     Scripted(tmp_path, GOOD).run([ONE])
     (tmp_path / "one" / "result.json").unlink()
