@@ -4,13 +4,15 @@ What shows it, at the end's own interface and nowhere else:
 
     its FIN, or a reset of its own making (RST with ACK), while bytes it had sent
     UNANSWERED_S ago or longer were unacknowledged and nothing had come from the other side
-    since: its program ended the connection for want of an answer
+    since: its program ended the connection for want of an answer. Or while bytes the other side
+    had sent so long ago had not come: what had been asked was acknowledged, its answer lost
 
     a reset that answers a segment of this very connection (RST without ACK: nobody has the
-    socket any more), after such a silence. If until then it had retransmitted whenever that
-    was due, its kernel still had the connection, and it is its program that had none: a
-    program's FIN waits behind bytes that the congestion window holds back. If a
-    retransmission that was due is missing, its kernel had given up
+    socket any more), after such a silence or less than UNANSWERED_S after its end (more than
+    one segment may arrive before the one that is answered so). If until then it had
+    retransmitted whenever that was due, its kernel still had the connection, and it is its
+    program that had none: a program's FIN waits behind bytes that the congestion window holds
+    back. If a retransmission that was due is missing, its kernel had given up
 
     no retransmission when the next one was due, by the doubling of the time-out, nor until
     the captures' end: its kernel had given up
@@ -25,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from emulator.lab.judge.fabricrules import Finding
-from emulator.lab.judge.facts import Connection, Facts, Fate, Socket
+from emulator.lab.judge.facts import Connection, Direction, Facts, Fate, Socket
 from emulator.lab.judge.tracing import ROUTER, Sighting, Transmission, is_device
 from emulator.wire.segment import ACK, FIN, RST
 from emulator.wire.seqnum import SeqNum
@@ -103,15 +105,16 @@ def gave_up(connection: Connection, facts: Facts) -> GaveUp | None:
 
 def _of_end(connection: Connection, facts: Facts, socket: Socket) -> GaveUp | None:
     end = _End(socket)
-    trigger: Sighting | None = None  # the segment heard after a silence, and what it found
+    trigger: Sighting | None = None  # the segment that ended a silence, and what it found
     before: _End = end
     for transmission, sighting in _events(connection, socket):
         flags = sighting.segment.flags
         if not sighting.outgoing:
             if flags & (RST | FIN):
                 return None  # the other side ended it
-            before = _End(socket, end.acknowledged, list(end.unanswered), end.heard)
-            trigger = sighting
+            if end.waited_s(sighting) >= UNANSWERED_S:
+                before = _End(socket, end.acknowledged, list(end.unanswered), end.heard)
+                trigger = sighting
             end.received(sighting)
         elif flags & RST and not flags & ACK:
             return _kernel_forgot(connection, facts, before, trigger, sighting)
@@ -138,26 +141,66 @@ def _events(connection: Connection, socket: Socket) -> Iterator[tuple[Transmissi
 def _program_ended(
     connection: Connection, facts: Facts, end: _End, ending: Sighting
 ) -> GaveUp | None:
-    waited_s = end.waited_s(ending)
-    if waited_s < UNANSWERED_S:
-        return None
     node = end.socket.node
     how = "aborted" if ending.segment.flags & RST else "closed"
     sign = "reset" if how == "aborted" else "FIN"
+    waited_s = end.waited_s(ending)
+    if waited_s < UNANSWERED_S:
+        return _missed_its_answer(connection, facts, end, ending, (how, sign))
     text = (
         f"{node} {how} the connection by itself: bytes it had sent were unanswered for "
         f"{waited_s:.1f} s, and nothing had come from the other side meanwhile."
     )
     shown = (*_tries(end), (ending, f"{node}'s own {sign}, unasked"))
-    return _given(connection, facts, end, Finding("application-timer", text, shown))
+    return _given(
+        connection, facts, end.unanswered[-1][0], Finding("application-timer", text, shown)
+    )
+
+
+def _missed_its_answer(
+    connection: Connection, facts: Facts, end: _End, ending: Sighting, signs: tuple[str, str]
+) -> GaveUp | None:
+    """An end that owes nothing ended the connection while bytes for it were on their way."""
+    node, (how, sign) = end.socket.node, signs
+    lost = _not_come(connection, end.socket, ending)
+    since_ns = max(lost[0].origin.time_ns if lost else 0, end.heard.time_ns if end.heard else 0)
+    waited_s = (ending.time_ns - since_ns) / 1e9
+    if not lost or waited_s < UNANSWERED_S:
+        return None
+    text = (
+        f"{node} {how} the connection by itself: bytes that {lost[0].origin.node} had sent it had "
+        f"not come for {waited_s:.1f} s, nor anything else from the other side."
+    )
+    shown = (
+        (lost[0].origin, f"{lost[0].origin.node} sends bytes that do not come"),
+        (lost[-1].last, "the last sight of the last try"),
+        (ending, f"{node}'s own {sign}, unasked"),
+    )
+    return _given(connection, facts, lost[-1], Finding("application-timer", text, shown))
+
+
+def _not_come(connection: Connection, socket: Socket, now: Sighting) -> list[Transmission]:
+    """What the other side had sent this end until `now` beyond all that had arrived."""
+    sent, reached = [], None  # type: list[Transmission], SeqNum | None
+    for transmission, direction in connection.transmissions:
+        inward = (direction is Direction.TO_CLIENT) == (socket is connection.client)
+        ours = is_device(transmission.origin.node) == connection.proxied
+        if not inward or not ours or transmission.origin.frame > now.frame:
+            continue
+        last, end = transmission.last, transmission.segment.end
+        if last.frame < now.frame and not last.outgoing and connection.is_for(last):
+            reached = end if reached is None or reached.precedes(end) else reached
+        elif transmission.segment.octets:
+            sent.append(transmission)
+    return [t for t in sent if reached is None or reached.precedes(t.segment.end)]
 
 
 def _kernel_forgot(
     connection: Connection, facts: Facts, end: _End, trigger: Sighting | None, reset: Sighting
 ) -> GaveUp | None:
-    waited_s = end.waited_s(trigger) if trigger is not None else 0.0
-    if trigger is None or waited_s < UNANSWERED_S:
+    if trigger is None or reset.time_ns - trigger.time_ns >= UNANSWERED_S * 1e9:
         return None
+    waited_s = end.waited_s(trigger)
     node, tried = end.socket.node, end.oldest()
     silent_s = (trigger.time_ns - tried[-1].time_ns) / 1e9
     due_s = _due_s(tried)
@@ -172,13 +215,17 @@ def _kernel_forgot(
             f"{waited_s:.1f} s: its kernel had gone on retransmitting until then (a FIN has to "
             "wait its turn behind bytes that are not answered), and reset it."
         )
-        return _given(connection, facts, end, Finding("application-timer", text, shown))
+        return _given(
+            connection, facts, end.unanswered[-1][0], Finding("application-timer", text, shown)
+        )
     text = (
         f"{node} stopped retransmitting: after {len(tried) - 1} retransmissions the next one was "
         f"due {due_s:.1f} s after the last, and none came in {silent_s:.1f} s, until a segment of "
         "the connection found nobody there."
     )
-    return _given(connection, facts, end, Finding("endpoint-gave-up", text, shown))
+    return _given(
+        connection, facts, end.unanswered[-1][0], Finding("endpoint-gave-up", text, shown)
+    )
 
 
 def _due_s(tried: Sequence[Sighting]) -> float:
@@ -201,19 +248,20 @@ def _fell_silent(connection: Connection, facts: Facts, end: _End) -> GaveUp | No
         f"{node} stopped retransmitting: after {len(tried) - 1} retransmissions the next one was "
         f"due {due_s:.1f} s after the last, and none came in {silent_s:.1f} s."
     )
-    return _given(connection, facts, end, Finding("endpoint-gave-up", text, _tries(end)))
+    return _given(
+        connection, facts, end.unanswered[-1][0], Finding("endpoint-gave-up", text, _tries(end))
+    )
 
 
-def _given(connection: Connection, facts: Facts, end: _End, finding: Finding) -> GaveUp:
-    """With where its last try was lost, and when another device first passed anything on."""
-    transmission, last = end.unanswered[-1]
-    ending = connection.ending(transmission, facts.points)
+def _given(connection: Connection, facts: Facts, tried: Transmission, finding: Finding) -> GaveUp:
+    """With where the last try was lost, and when another device first passed anything on."""
+    ending = connection.ending(tried, facts.points)
     elsewhere = is_device(ending.node) and ending.node != connection.first_device
     lost_for_good = ending.fate in (Fate.MISADDRESSED, Fate.FABRIC) or (
         ending.fate is Fate.DEVICE and elsewhere
     )
-    text = f"{finding.text} Its last try {ending.fate.value} ({ending.last.point})."
-    back = _moved_after(facts, last, connection.first_device)
+    text = f"{finding.text} The last try {ending.fate.value} ({ending.last.point})."
+    back = _moved_after(facts, tried.origin, connection.first_device)
     if back is not None and back > UNANSWERED_S:
         text += f" {back:.1f} s after that the first segment went by the other device."
     return GaveUp(Finding(finding.cause, text, finding.shown), lost_for_good)

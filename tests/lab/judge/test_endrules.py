@@ -144,6 +144,61 @@ def test_a_reset_of_a_kernel_that_went_on_until_then_shows_a_program_that_had_go
     assert (judged.outcome, judged.cause.id) == ("TIMED_OUT", "application-timer")
 
 
+def test_so_it_is_when_another_segment_comes_before_the_one_that_is_answered() -> None:
+    """An acknowledgement asks nothing of a socket nobody holds any more; data behind it does."""
+    talk = opened()
+    waits(talk, DOUBLING)
+    talk.wait(9.6)
+    talk.client("pwd\n", "b", again=True)
+    talk._server(b"", ACK, "b")
+    server_speaks_to_nobody(talk)
+    judged = verdict(talk)
+    assert (judged.outcome, judged.cause.id) == ("TIMED_OUT", "application-timer")
+
+
+def test_a_reset_long_after_a_silence_is_not_of_it() -> None:
+    talk = opened()
+    waits(talk, DOUBLING)
+    talk.client("pwd\n", "b", again=True)
+    talk._server(b"", ACK, "b")
+    talk.wait(5)
+    server_speaks_to_nobody(talk)
+    assert found(talk)[1] != "application-timer"
+
+
+def answer_lost(talk: Conversation, gaps: Sequence[float]) -> None:
+    """The server's kernel acknowledged a line; its program's answer never comes."""
+    talk.client("pwd\n", "a")
+    talk._server(b"", ACK, "a")
+    talk.server("/root\n", "a", until="router:a-int")
+    for gap in gaps:
+        talk.wait(gap)
+        talk.server("/root\n", "a", again=True, until="router:a-int")
+
+
+@pytest.mark.parametrize("flags", [FIN | ACK, RST | ACK])
+def test_who_misses_an_answer_may_owe_nothing(flags: int) -> None:
+    talk = opened()
+    answer_lost(talk, (1, 2))
+    talk._client(b"", flags, "a", until=OLD)
+    talk.wait(4)
+    talk.server("/root\n", "b", again=True)
+    talk._client(b"", RST, "b")
+    judged = verdict(talk)
+    assert (judged.outcome, judged.cause.id) == ("TIMED_OUT", "application-timer")
+    assert "bytes that backend-1 had sent it had not come for 3" in judged.cause.text
+    assert "client's own" in shown(judged)
+
+
+def test_a_close_while_an_answer_is_just_under_way_is_none() -> None:
+    talk = opened()
+    answer_lost(talk, (0.2,))
+    talk._client(b"", FIN | ACK, "a")
+    talk.server("/root\n", "a", again=True)
+    talk._server(b"", FIN | ACK, "a")
+    assert found(talk) == ("CLOSED", None)
+
+
 def test_a_server_can_give_up_as_well() -> None:
     talk = opened()
     talk.server("news\n", "a", until="router:a-int")
