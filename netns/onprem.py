@@ -88,11 +88,6 @@ def onprem(lab: str) -> World:
     return World(lab, nodes, interfaces, kind=KIND)
 
 
-def floating_self_ip(interface: str) -> IPv4Address | None:
-    """The traffic group's self IP on a device's interface, where it has one."""
-    return FLOATING.get(interface)
-
-
 def segment_of(address: IPv4Address) -> str | None:
     """The devices' interface in whose segment an address lies."""
     for interface, segment in (("ext", "external"), ("int", "internal")):

@@ -1,6 +1,7 @@
 """A device's account of itself for operators: what `status` and `flows` answer. Pure.
 
-A flow: `client`, `virtual`, `snat`, `member` ("address:port"), `virtual_server`, `standard`,
+A flow: `client`, `virtual`, `snat`, `member` ("address:port"), `protocol` (tcp, udp, or an IP
+protocol's number), `virtual_server`, `standard`,
 `mirrored` (it is held by the peer, as far as acknowledged, or held for it), `asked` (mirroring
 was on when it was made), `age_s`, `idle_s`, `packets` and `bytes` {`to_server`, `to_client`},
 `state`; of a standby also `serves_as`: the SNAT address and port it would send on from, or
@@ -14,6 +15,9 @@ from emulator.core.device import Device
 from emulator.core.flow import Flow
 from emulator.core.tracker import NotRestorable
 from emulator.wire.mirror import VERSION, SnatKind
+from emulator.wire.segment import PROTO_TCP, PROTO_UDP
+
+_PROTOCOLS = {PROTO_TCP: "tcp", PROTO_UDP: "udp"}
 
 
 def more(device: Device, now: float) -> dict[str, object]:
@@ -48,6 +52,7 @@ def _flow(device: Device, flow: Flow, now: float) -> dict[str, object]:
         "virtual": str(record.virtual),
         "snat": str(record.snat),
         "member": str(record.member),
+        "protocol": _PROTOCOLS.get(record.protocol, str(record.protocol)),
         "virtual_server": record.virtual_server,
         "standard": flow.standard,
         "mirrored": flow.mirrored,

@@ -10,8 +10,9 @@ What is looked at, each with its own line of the answer:
     usable     entries the standby holds and could not serve unchanged, and why
     cloud      the standby's failover extension can call the API and finds what to change
 
-Flows are compared by their key (client, virtual address); one that came or went while the two
-devices were asked is left out: it was read from the active device twice, before and after.
+Flows are compared by their key (client, virtual address, protocol); one that came or went
+while the two devices were asked is left out: it was read from the active device twice, before
+and after.
 """
 
 from __future__ import annotations
@@ -186,8 +187,8 @@ def _cloud(dry_run: Account) -> Check:
     return Check("cloud", False, f"the standby's dry run failed: {dry_run.get('reason', '?')}")
 
 
-def _key(flow: Account) -> tuple[str, str]:
-    return str(flow["client"]), str(flow["virtual"])
+def _key(flow: Account) -> tuple[str, str, str]:
+    return str(flow["client"]), str(flow["virtual"]), str(flow["protocol"])
 
 
 def _stable(seen: Seen) -> list[Account]:
@@ -207,7 +208,7 @@ def _differences(
         if entry is not None and (why := _why_unusable(flow, entry)):
             kind = "unusable"
         if kind:
-            client, virtual = _key(flow)
+            client, virtual, _ = _key(flow)
             found.append(Difference(client, virtual, str(flow["member"]), kind, why))
     return found
 

@@ -1,6 +1,7 @@
 """What `mirrorlab top` sees: devices, connections, log. Effects only; `topview` draws it.
 
-A connection is remembered after it has ended, so that its outcome can be read.
+A connection is remembered after it has ended, so that its outcome can be read. A flow of
+datagrams has no end that says so: it is shown as long as the active device has it.
 """
 
 from __future__ import annotations
@@ -67,22 +68,24 @@ class Watcher:
         tables = {node: flows(self._lab, node) for node, state in status.items() if state}
         active = [node for node in tables if status[node].get("role") == "active"]
         held = {
-            str(flow["client"]): flow
+            _name(flow): flow
             for node, found in tables.items()
             if node not in active
             for flow in found
         }
-        sockets = self._sockets()
+        sockets, datagrams = self._sockets(), set()
         for flow in tables[active[0]] if len(active) == 1 else []:
-            client = str(flow["client"])
-            if client in sockets or client in self._rows:
-                self._rows[client] = _row(flow, copy_of(flow, held.get(client)))
+            name = _name(flow)
+            if flow["protocol"] != "tcp":
+                datagrams.add(name)
+            if name in sockets or name in datagrams or name in self._rows:
+                self._rows[name] = _row(flow, copy_of(flow, held.get(name)))
         now = time.monotonic()
         for client, socket in sockets.items():
             row = self._rows.get(client) or Row(client, "")
             self._rows[client] = _with_socket(row, socket)
         for client, row in list(self._rows.items()):
-            if client in sockets:
+            if client in sockets or client in datagrams:
                 self._ended.pop(client, None)
                 self._ends.pop(client, None)
                 continue
@@ -178,11 +181,16 @@ def parse_ss(text: str) -> dict[str, Socket]:
     return found
 
 
+def _name(flow: dict[str, Any]) -> str:
+    """A TCP connection's is its client's address and port, as the client's sockets tell them."""
+    return str(flow["client"]) + ("" if flow["protocol"] == "tcp" else f"/{flow['protocol']}")
+
+
 def _row(flow: dict[str, Any], copy: str) -> Row:
     return Row(
-        str(flow["client"]), str(flow["virtual"]), str(flow["snat"]), str(flow["member"]),
+        _name(flow), str(flow["virtual"]), str(flow["snat"]), str(flow["member"]),
         float(flow["age_s"]), float(flow["idle_s"]), int(flow["bytes"]["to_server"]),
-        int(flow["bytes"]["to_client"]), copy,
+        int(flow["bytes"]["to_client"]), copy, "" if flow["protocol"] == "tcp" else "passing",
     )  # fmt: skip
 
 

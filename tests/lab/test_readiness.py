@@ -23,7 +23,7 @@ def flow(number: int = 1, **changes: Any) -> dict[str, Any]:
     plain = {
         "client": f"10.0.1.10:{number}", "virtual": "10.99.0.10:22", "snat": f"10.88.0.10:{number}",
         "member": "10.0.31.100:22", "virtual_server": "vs", "standard": False, "mirrored": True,
-        "asked": True, "state": "open", "age_s": 5.0,
+        "asked": True, "state": "open", "age_s": 5.0, "protocol": "tcp",
     }  # fmt: skip
     return plain | changes
 
@@ -103,6 +103,12 @@ def test_an_entry_that_would_not_do(entry: dict[str, Any], why: str) -> None:
     found = judge(seen([flow(), flow(2)], [flow() | entry, flow(2, serves_as="10.88.0.10:2")]))
     assert [c.name for c in wrong(found)] == ["usable"]
     assert [(d.kind, d.why) for d in found.differences] == [("unusable", why)]
+
+
+def test_a_flow_of_datagrams_between_the_same_addresses_is_another() -> None:
+    found = judge(seen([flow(), flow(protocol="udp")], [flow(serves_as="10.88.0.10:1")]))
+    [difference] = found.differences
+    assert (difference.kind, found.flows["active"]) == ("missing", 2)
 
 
 def test_connections_that_come_and_go_meanwhile_are_no_difference() -> None:

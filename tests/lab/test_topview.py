@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from emulator.lab import watch
 from emulator.lab.topview import (
     KEYS,
     Event,
@@ -21,7 +23,7 @@ from emulator.lab.topview import (
     plain,
     summary,
 )  # fmt: skip
-from emulator.lab.watch import Tail, parse_ss
+from emulator.lab.watch import Tail, Watcher, parse_ss
 
 LAG = {"messages": 2, "bytes": 900, "seconds": 0.25}
 
@@ -164,3 +166,27 @@ def test_a_log_is_read_as_it_grows(tmp_path: Path) -> None:
         file.flush()
         assert [record["n"] for record in tail.read()] == [1001]
     assert Tail(tmp_path / "none").read() == []
+
+
+def test_a_flow_of_datagrams_is_shown_as_long_as_the_active_device_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = {
+        "client": "10.0.1.10:40000", "virtual": "10.99.0.10:53", "snat": "10.88.0.10:40000",
+        "member": "10.0.31.100:53", "protocol": "udp", "age_s": 3, "idle_s": 1,
+        "bytes": {"to_server": 5, "to_client": 7},
+    }  # fmt: skip
+    tables: dict[str, list[dict[str, Any]]] = {"bigip-a": [flow], "bigip-b": [flow]}
+    lab = SimpleNamespace(evidence=tmp_path, scenario=SimpleNamespace(world="cloud"))
+    watcher = Watcher(lab)  # type: ignore[arg-type]
+    monkeypatch.setattr(watch, "flows", lambda _, node: tables[node])
+    monkeypatch.setattr(watcher, "_sockets", dict)
+    roles = {"bigip-a": {"role": "active"}, "bigip-b": {"role": "standby"}}
+
+    def shown() -> list[tuple[str, str, str]]:
+        watcher._follow(roles)
+        return [(r.client, r.copy, r.outcome) for r in watcher._rows.values()]
+
+    assert shown() == [("10.0.1.10:40000/udp", "yes", "passing")]
+    tables["bigip-a"] = []
+    assert shown() == [("10.0.1.10:40000/udp", "yes", "closed")]

@@ -89,6 +89,18 @@ def test_a_reset_by_the_server_for_the_right_source_is_not_blamed_on_snat() -> N
     assert found(talk) == ("RESET", "unknown")
 
 
+def test_a_reset_long_after_the_last_segment_answers_none() -> None:
+    talk = opened()
+    talk.client("pwd\n", "b")
+    talk.wait(1.5)
+    talk.server_resets("b")
+    shown = [e.text for e in verdict(talk).cause.evidence]
+    assert "backend-1 sends a reset" in shown
+    assert not [
+        text for text in shown if "answers" in text or text.startswith("backend-1 receives")
+    ]
+
+
 def test_replies_to_the_old_devices_own_address_are_the_snat_address() -> None:
     """The client's segments moved, the server answers to an address that did not."""
     talk = opened(snat="10.0.11.11")
