@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from emulator.lab.workload.applications import PORTS
@@ -172,7 +171,15 @@ class Round:
         self.bulk.losses.append(Loss("bulk", port, at, what, lost, regular=not failed))
 
     def _bulk(self, talk: socket.socket) -> None:
-        writer = threading.Thread(target=_quietly(lambda: self._write(talk)), daemon=True)
+        broke: list[OSError] = []
+
+        def write() -> None:
+            try:
+                self._write(talk)
+            except OSError as error:
+                broke.append(error)
+
+        writer = threading.Thread(target=write, daemon=True)
         writer.start()
         while data := talk.recv(_READ):
             self.bulk.counts["wrong bytes"] += differing(data, self._got)
@@ -181,6 +188,8 @@ class Round:
                 self._room.notify()
             self.beat += 1
         writer.join(5)
+        if broke:  # a reset is told once, to whichever of the two comes first; then the end
+            raise broke[0]
 
     def _write(self, talk: socket.socket) -> None:
         began = time.monotonic()
@@ -252,13 +261,3 @@ def _connect(talk: socket.socket, address: tuple[str, int], patience_s: float) -
         port = int(talk.getsockname()[1])
         talk.close()
         raise _Unopened(port, error) from error
-
-
-def _quietly(function: Callable[[], None]) -> Callable[[], None]:
-    """The reader reports how the connection ended; the writer need not."""
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            function()
-
-    return run
