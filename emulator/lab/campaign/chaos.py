@@ -23,6 +23,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -99,6 +100,8 @@ class Campaign:
 def main() -> int:
     """See the module's description."""
     options = _arguments()
+    # As Ctrl-C: the table so far, and nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="mirrorlab-chaos-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

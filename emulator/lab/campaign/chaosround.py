@@ -55,6 +55,9 @@ class ChaosRound:
             self.found.ended = str(error)
         except (LabFault, NamespaceError, ControlError) as error:
             self.found.void = str(error)
+        except KeyboardInterrupt:
+            self._patience_s = -10.0  # nothing of this round is wanted any more
+            raise
         finally:
             self._stop()
         self._count()
@@ -149,7 +152,7 @@ class ChaosRound:
         self._traffic.stop.set()
         for job in self._jobs:
             if job.ident is not None:
-                job.join(self._patience_s + 10)
+                job.join(max(0.0, self._patience_s + 10))
         if self._ssh is not None:
             self._ssh.stop()
         if self._recorder is not None:
