@@ -27,7 +27,9 @@ from emulator.lab.workload.applications import PORTS
 from netns.execute import NamespaceError, call_in, run
 from netns.topology import API_PORT
 
-_RTO_MAX_MS = 4000  # of the ends and the devices: an outage is over sooner, no rule is another
+# Of the ends and the devices: who waits for a retransmission waits seconds, not minutes. A
+# socket without a program would give up as soon as its timer is at its largest.
+_SYSCTLS = ("net.ipv4.tcp_rto_max_ms=4000", "net.ipv4.tcp_orphan_retries=15")
 _WAITS_FOR_PEER_S = 8.0  # a failover extension that waits for its peer's longer is stuck
 _PROBE_S = 3.0
 
@@ -62,9 +64,9 @@ class ChaosWorld:
         """Raises LabFault, BuildError."""
         self.lab.create()
         for node in self.lab.world.nodes:
-            with contextlib.suppress(NamespaceError):  # before Linux 6.15
-                setting = f"net.ipv4.tcp_rto_max_ms={_RTO_MAX_MS}"
-                run(self.lab.world.namespace(node), ["sysctl", "-q", "-w", setting])
+            for setting in _SYSCTLS:
+                with contextlib.suppress(NamespaceError):  # before Linux 6.15
+                    run(self.lab.world.namespace(node), ["sysctl", "-q", "-w", setting])
         self.lab.start()
         backend = self.lab.world.interface("backend-1", "eth0")
         namespace = self.lab.world.namespace(backend.node)
