@@ -23,7 +23,7 @@ BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 PEERS := conntrackd conntrack haproxy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test chaos bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ test-all: test ## test, and the longer ones: every scenario under every kind of 
 kill-test: setup ## failovers at random points of live traffic, every byte compared: COUNT COMMIT HOW CAPTURES SLOW RATE (root)
 	@$(PY) -m emulator.lab.campaign.killtest --count $(COUNT) --commit $(COMMIT) --how $(HOW) \
 	    $(if $(CAPTURES),--captures) $(if $(SLOW),--slow $(SLOW)) $(if $(RATE),--rate $(RATE))
+
+# MINUTES instead of COUNT; SEED, WORLDS, FAULTS (lists with commas) as printed and named by
+# `python -m emulator.lab.campaign.chaos --help`; docs/reliability.md.
+chaos: setup ## random faults over live traffic, every byte compared: COUNT MINUTES SEED WORLDS FAULTS (root)
+	@$(PY) -m emulator.lab.campaign.chaos $(if $(MINUTES),--minutes $(MINUTES),--count $(COUNT)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(WORLDS),--worlds $(WORLDS)) $(if $(FAULTS),--faults $(FAULTS))
 
 bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py

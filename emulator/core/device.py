@@ -43,7 +43,7 @@ from emulator.core.events import (
 from emulator.core.failover import Failover, Role, Signal
 from emulator.core.mirroring import Receiver, Sender
 from emulator.core.traffic import Traffic
-from emulator.wire.heartbeat import Heartbeat
+from emulator.wire.heartbeat import TAKEOVERS, Heartbeat
 from emulator.wire.mirror import Ack, Message
 
 RECONNECT_DELAY_S = 1.0  # statemirror.reconnect.delay
@@ -163,12 +163,15 @@ class Device:
     def _heard(self, heartbeat: Heartbeat, now: float) -> list[Command]:
         """After a split brain has healed the routes may lead to the device that yielded: the
         one that stays active asks for them again (the failover extension's tgrefresh). A peer
-        that had been silent may have been active and have yielded before it was heard."""
-        before = self.failover.peer_active
-        split = self.active and before is not False
+        that had been silent may have been active and have yielded before it was heard; one of
+        which some heartbeats were missed says how often it has been active."""
+        before, counted = self.failover.peer_active, self.failover.peer_takeovers
+        was_active = counted is not None and counted != heartbeat.takeovers
+        split = self.active and (before is not False or was_active)
         commands = self._changed(self.failover.heard(heartbeat, now), now)
         if split and self.active and not heartbeat.active:
-            note = Note("split-brain-healed" if before else "peer-returned")
+            healed = before or (before is False and was_active)
+            note = Note("split-brain-healed" if healed else "peer-returned")
             commands += [note, *self._announcer.take_over(), RequestRoutes()]
         return commands
 
@@ -195,10 +198,11 @@ class Device:
     def _heartbeat(self, now: float) -> SendHeartbeat:
         self._sequence += 1
         self._next_heartbeat = now + self.config.heartbeat_interval_s
+        pair = self.failover
         return SendHeartbeat(
             Heartbeat(
-                self.config.name, self.active, self.failover.resigned, self.config.order,
-                self._sequence,
+                self.config.name, self.active, pair.resigned, self.config.order, self._sequence,
+                pair.heir, pair.takeovers % TAKEOVERS,
             )
         )  # fmt: skip
 

@@ -5,8 +5,11 @@ is ours::
 
     | "HB" | version | role: 0 standby, 1 active | flags | order | sequence (4) | name |
 
-Flag bit 0, *resigned*: standby because an operator said so, so the peer shall take over
-now instead of waiting for the time-out.
+Flags: bit 0, *resigned*: standby because an operator said so, so the peer shall take over
+now instead of waiting for the time-out. Bit 1, *heir*: standby to a device it last heard say
+it was active: it holds what is mirrored, and is the one to take over. Bits 2 to 7: how often the
+device has become active since it started, modulo 64; so a peer that heard nothing of it
+meanwhile knows that it was.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from dataclasses import dataclass
 
 VERSION = 1
 _LAYOUT = struct.Struct("!2sBBBBI")
-_RESIGNED = 0x01
+_RESIGNED, _HEIR = 0x01, 0x02
+TAKEOVERS = 64  # they are counted modulo this
 
 
 class HeartbeatError(ValueError):
@@ -32,9 +36,11 @@ class Heartbeat:
     resigned: bool
     order: int
     sequence: int
+    heir: bool = False
+    takeovers: int = 0
 
     def emit(self) -> bytes:
-        flags = _RESIGNED if self.resigned else 0
+        flags = _RESIGNED * self.resigned | _HEIR * self.heir | self.takeovers % TAKEOVERS << 2
         head = _LAYOUT.pack(
             b"HB", VERSION, int(self.active), flags, self.order, self.sequence & 0xFFFFFFFF
         )
@@ -46,10 +52,11 @@ class Heartbeat:
         if len(data) < _LAYOUT.size or len(data) > 256:
             raise HeartbeatError(f"a heartbeat of {len(data)} bytes")
         magic, version, role, flags, order, sequence = _LAYOUT.unpack_from(data)
-        if magic != b"HB" or version != VERSION or role > 1 or flags & ~_RESIGNED:
+        if magic != b"HB" or version != VERSION or role > 1:
             raise HeartbeatError(f"not a version {VERSION} heartbeat")
         try:
             device = data[_LAYOUT.size :].decode()
         except UnicodeDecodeError:
             raise HeartbeatError("the device's name is not UTF-8") from None
-        return cls(device, bool(role), bool(flags & _RESIGNED), order, sequence)
+        resigned, heir = bool(flags & _RESIGNED), bool(flags & _HEIR)
+        return cls(device, bool(role), resigned, order, sequence, heir, flags >> 2)

@@ -39,6 +39,7 @@ def serve(config: Mapping[str, Any], world: World, line: Line, moment: Path) -> 
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
     from netns.cloud.aws import Aws
+    from netns.cloud.faultfile import FaultFile
     from netns.cloud.front import Fault, Front, Key, Outage, Settings
     from netns.cloud.throttle import PUBLISHED, Throttle
 
@@ -52,10 +53,13 @@ def serve(config: Mapping[str, Any], world: World, line: Line, moment: Path) -> 
         authentication_s=api["authentication_s"],
         queue_s=api["queue_s"],
         throttle=Throttle({**PUBLISHED, **sizes}) if api["throttling"] else None,
-        faults=[
-            Fault(e["action"], e["code"], e["status"], e["rate"], e["next"], e["device"])
-            for e in api["errors"]
-        ],
+        faults=FaultFile(
+            moment.with_name("api-faults.json"),
+            [
+                Fault(e["action"], e["code"], e["status"], e["rate"], e["next"], e["device"])
+                for e in api["errors"]
+            ],
+        ),
     )
     aws = Aws(api["region"], line.ask)
     aws.seed(world, config["tags"], config["bucket"])

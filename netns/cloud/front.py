@@ -82,7 +82,7 @@ class Settings:
     authentication_s: float = 0.0
     queue_s: float = 0.0
     throttle: Throttle | None = None
-    faults: list[Fault] = field(default_factory=list)
+    faults: Iterable[Fault] = field(default_factory=list)
 
 
 class Front:

@@ -219,7 +219,7 @@ def test_what_is_no_message_is_said_and_the_next_one_read(tmp_path: Path) -> Non
 
 
 def test_heartbeats(tmp_path: Path) -> None:
-    said = [Heartbeat("bigip-a", True, False, 0, 9).emit(), Heartbeat("b", False, True, 1, 2).emit()]
+    said = [Heartbeat("bigip-a", True, False, 0, 9).emit(), Heartbeat("b", False, True, 1, 2, True, 5).emit()]
     path = tmp_path / "x.pcapng"
     blocks = [pcapng.section("test"), pcapng.interface("bigip-a ha")]
     for data in [*said, b"HB\1\2", b"nonsense as long as one"]:
@@ -229,9 +229,9 @@ def test_heartbeats(tmp_path: Path) -> None:
         blocks.append(pcapng.packet(0, 1, frame, len(frame)))
     path.write_bytes(b"".join(blocks))
     names = ("mirrorlab_hb.device", "mirrorlab_hb.active", "mirrorlab_hb.resigned")
-    shown = [f"mirrorlab_hb.{n}" for n in ("order", "sequence")]
+    shown = [f"mirrorlab_hb.{n}" for n in ("order", "sequence", "heir", "takeovers")]
     assert fields(path, "mirrorlab_hb.device", *names, *shown) == [
-        ["bigip-a", "1", "0", "0", "9"], ["b", "0", "1", "1", "2"],
+        ["bigip-a", "1", "0", "0", "9", "0", "0"], ["b", "0", "1", "1", "2", "1", "5"],
     ]  # fmt: skip
     assert len(tshark(path, "-Y", "mirrorlab_hb.malformed")) == 2
 

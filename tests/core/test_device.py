@@ -65,8 +65,12 @@ UNMIRRORED = server(mirroring=False)
 GROUP = "traffic-group-1"
 
 
-def beat(name: str, sequence: int, *, active: bool, resigned: bool = False) -> SendHeartbeat:
-    return SendHeartbeat(Heartbeat(name, active, resigned, (A, B).index(name), sequence))
+def beat(
+    name: str, sequence: int, *, active: bool, resigned: bool = False, heir: bool = False
+) -> SendHeartbeat:
+    """Of a device that is active for the first time, or was (`heir`), or never has been."""
+    order, takeovers = (A, B).index(name), int(active or heir)
+    return SendHeartbeat(Heartbeat(name, active, resigned, order, sequence, heir, takeovers))
 
 
 def heard(name: str, *, active: bool, resigned: bool = False) -> HeartbeatHeard:
@@ -356,7 +360,7 @@ class TestYielding:
             << RemoveFlow(record(CLIENT, SNAT_B))
             << CancelRoutes()
             << CloseChannel()
-            << beat(B, 2, active=False)
+            << beat(B, 2, active=False, heir=True)
         )
 
     def test_a_device_that_yields_discards_what_it_holds(self):

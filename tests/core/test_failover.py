@@ -126,7 +126,7 @@ def test_resigning_is_over_once_the_peer_is_active():
     machine.operator_standby(1.0)
     machine.heard(says(machine, active=True), 1.2)
     assert not machine.resigned
-    assert machine.heard(says(machine, active=False), 2.0) is Signal.PEER_STANDBY
+    assert machine.heard(says(machine, active=False), 2.0) is Signal.PEER_LEFT
 
 
 def test_a_device_that_resigned_to_a_dead_peer_takes_the_group_back():
@@ -141,11 +141,23 @@ class Two:
 
     def __init__(self) -> None:
         self.both = [Failover(order=order, timeout_s=3.0, now=0.0) for order in (FIRST, SECOND)]
+        self.said = [0, 0]
+
+    def beat(self, sender: int) -> Heartbeat:
+        one = self.both[sender]
+        self.said[sender] += 1
+        return Heartbeat(
+            f"bigip-{sender}", one.role is ACTIVE, one.resigned, sender, self.said[sender],
+            one.heir, one.takeovers,
+        )  # fmt: skip
 
     def tell(self, sender: int, now: float) -> None:
-        one, other = self.both[sender], self.both[1 - sender]
-        beat = Heartbeat(f"bigip-{sender}", one.role is ACTIVE, one.resigned, sender, 1)
-        other.heard(beat, now)
+        self.both[1 - sender].heard(self.beat(sender), now)
+
+    def restart(self, order: int, now: float) -> None:
+        """With nothing of what it knew."""
+        self.both[order] = Failover(order=order, timeout_s=3.0, now=now)
+        self.said[order] = 0
 
     @property
     def roles(self) -> list[Role]:
@@ -175,15 +187,47 @@ def test_a_device_that_comes_back_does_not_take_the_group_away():
     """No auto-failback: it hears the peer is active and stands by."""
     pair = Two()
     pair.both[SECOND].tick(3.0)
-    pair.both[FIRST] = Failover(order=FIRST, timeout_s=3.0, now=10.0)
+    pair.restart(FIRST, 10.0)
     for step in range(4):
         pair.tell((SECOND + step) % 2, 10.1 + step)
     assert pair.roles == [STANDBY, ACTIVE]
 
 
+@pytest.mark.parametrize("speaks_first", [FIRST, SECOND])
+@pytest.mark.parametrize("lived", [2, 30])
+def test_a_device_that_begins_anew_within_the_time_out_leaves_the_group_to_its_heir(
+    lived: int, speaks_first: int
+):
+    """It has forgotten every flow; the standby holds them all, and is second in the order."""
+    pair, now = Two(), 0.0
+    for step in range(2 * lived):
+        pair.tell(step % 2, now := 0.25 * step)
+    assert pair.roles == [ACTIVE, STANDBY]
+    pair.restart(FIRST, now + 0.3)
+    for step in range(20):
+        now += 0.25
+        pair.tell((speaks_first + step) % 2, now)
+        for machine in pair.both:
+            machine.tick(now)
+        assert pair.roles != [ACTIVE, STANDBY]
+    assert pair.roles == [STANDBY, ACTIVE]
+
+
+def test_a_heartbeat_that_was_overtaken_says_nothing():
+    pair = Two()
+    late = pair.beat(FIRST)  # it stands by
+    for step in range(4):
+        pair.tell((SECOND + step) % 2, 0.25 * step)
+    assert pair.roles == [ACTIVE, STANDBY]
+    assert pair.both[SECOND].heard(late, 1.5) is None
+    assert pair.roles == [ACTIVE, STANDBY]
+
+
 steps = st.lists(
     st.tuples(
-        st.sampled_from(("tell 0", "tell 1", "operator 0", "operator 1", "tick")),
+        st.sampled_from(
+            ("tell 0", "tell 1", "operator 0", "operator 1", "restart 0", "restart 1", "tick")
+        ),
         st.floats(0.0, 2.0),
     ),
     max_size=25,
@@ -193,7 +237,7 @@ steps = st.lists(
 @given(steps)
 @examples(200)
 def test_whatever_happened_the_pair_agrees_once_it_talks(story):
-    """Any order of heartbeats, losses, time-outs and operators; then four heartbeats each."""
+    """Any order of heartbeats, losses, time-outs and operators; then ten seconds of calm."""
     pair, now = Two(), 0.0
     for step, wait in story:
         now += wait
@@ -202,10 +246,14 @@ def test_whatever_happened_the_pair_agrees_once_it_talks(story):
                 pair.tell(int(sender), now)
             case ["operator", order]:
                 pair.both[int(order)].operator_standby(now)
+            case ["restart", order]:
+                pair.restart(int(order), now)
             case ["tick"]:
                 for machine in pair.both:
                     machine.tick(now)
-    for beat in range(8):
+    for beat in range(40):  # one that began anew may have to be silent for its peer first
         pair.tell(beat % 2, now + 0.25 * beat)
+        for machine in pair.both:
+            machine.tick(now + 0.25 * beat)
     assert sorted(role.value for role in pair.roles) == ["active", "standby"]
     assert not any(machine.resigned for machine in pair.both)

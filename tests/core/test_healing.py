@@ -37,6 +37,17 @@ def test_a_peer_that_yielded_before_it_was_heard_had_the_routes_all_the_same() -
     assert RequestRoutes() not in device.handle(heard(active=False), 9.5)
 
 
+def test_a_peer_that_was_active_and_was_not_heard_then_says_so_afterwards() -> None:
+    """One heartbeat says it is active, and that one is lost; its routes stay where they are."""
+    device = active()
+    quiet = HeartbeatHeard(Heartbeat(B, False, False, 1, 2))
+    assert RequestRoutes() not in device.handle(quiet, 0.6)
+    yielded = HeartbeatHeard(Heartbeat(B, False, False, 1, 4, heir=True, takeovers=1))
+    assert RequestRoutes() in device.handle(yielded, 1.6)
+    again = HeartbeatHeard(Heartbeat(B, False, False, 1, 5, heir=True, takeovers=1))
+    assert RequestRoutes() not in device.handle(again, 2.1)
+
+
 def test_a_peer_that_leaves_mirror_messages_unanswered_is_given_up() -> None:
     """Its kernel may go on acknowledging: the packet that waits for it is let go all the same."""
     device = active()

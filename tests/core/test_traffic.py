@@ -620,7 +620,9 @@ def test_going_standby_discards_what_is_held_and_empties_the_kernel():
         << RemoveFlow(FLOW)
         << CancelRoutes()
         << CloseChannel()
-        << SendHeartbeat(Heartbeat(A, active=False, resigned=True, order=0, sequence=2))
+        << SendHeartbeat(
+            Heartbeat(A, active=False, resigned=True, order=0, sequence=2, takeovers=1)
+        )
     )
     assert [flow.record for flow in flows(device)] == [FLOW]
 

@@ -122,11 +122,11 @@ class Conversation:
         self._ident -= 1
         self._send(replace(reset, source=VIP), path[2:], VIP, CLIENT)
 
-    def heartbeat(self, device: str, *, active: bool) -> None:
+    def heartbeat(self, device: str, *, active: bool, sequence: int = 1) -> None:
         """What a device says of itself on the HA network; only its own frame."""
         self.now += MS
         point = POINTS[f"bigip-{device}:ha"]
-        said = Heartbeat(f"bigip-{device}", active, False, 0, 1).emit()
+        said = Heartbeat(f"bigip-{device}", active, False, 0, sequence).emit()
         udp = b"\x04\x02\x04\x02" + (8 + len(said)).to_bytes(2, "big") + bytes(2) + said
         ip = b"\x45\0" + (20 + len(udp)).to_bytes(2, "big") + bytes(4) + b"\x40\x11" + bytes(10)
         mac = bytes.fromhex(point.description[4:21].replace(":", ""))

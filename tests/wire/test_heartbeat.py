@@ -19,6 +19,8 @@ heartbeats = st.builds(
     resigned=st.booleans(),
     order=st.integers(0, 255),
     sequence=st.integers(0, 0xFFFFFFFF),
+    heir=st.booleans(),
+    takeovers=st.integers(0, 63),
 )
 
 
@@ -52,15 +54,20 @@ def test_nonsense_is_a_heartbeat_error_or_a_heartbeat(data):
         b"BH" + PACKET_BYTES[2:],
         PACKET_BYTES[:2] + b"\x02" + PACKET_BYTES[3:],
         PACKET_BYTES[:3] + b"\x02" + PACKET_BYTES[4:],
-        PACKET_BYTES[:4] + b"\x80" + PACKET_BYTES[5:],
         PACKET_BYTES[:10] + b"\xff",
         PACKET_BYTES.ljust(257, b"x"),
     ],
-    ids=["empty", "cut", "magic", "version", "role", "unknown flag", "not UTF-8", "too long"],
+    ids=["empty", "cut", "magic", "version", "role", "not UTF-8", "too long"],
 )
 def test_what_is_no_heartbeat(data):
     with pytest.raises(HeartbeatError):
         Heartbeat.parse(data)
+
+
+def test_takeovers_are_counted_modulo_64():
+    heartbeat = Heartbeat("bigip-a", False, False, 0, 1, heir=True, takeovers=65)
+    assert heartbeat.emit()[4] == 0x06
+    assert Heartbeat.parse(heartbeat.emit()).takeovers == 1
 
 
 def test_the_sequence_wraps_at_32_bits():

@@ -384,6 +384,8 @@ local h = {
     version = ProtoField.uint8("mirrorlab_hb.version", "Version"),
     active = ProtoField.uint8("mirrorlab_hb.active", "Role", base.DEC, ROLES),
     resigned = ProtoField.bool("mirrorlab_hb.resigned", "Told to stand by", 8, nil, 1),
+    heir = ProtoField.bool("mirrorlab_hb.heir", "Will take over from the peer", 8, nil, 2),
+    takeovers = ProtoField.uint8("mirrorlab_hb.takeovers", "Times it became active", base.DEC, nil, 0xfc),
     order = ProtoField.uint8("mirrorlab_hb.order", "Place in the HA order"),
     sequence = ProtoField.uint32("mirrorlab_hb.sequence", "Sequence number"),
     device = ProtoField.string("mirrorlab_hb.device", "Device"),
@@ -397,8 +399,7 @@ function heartbeat.dissector(tvb, pinfo, root)
     pinfo.cols.protocol = "Heartbeat"
     local tree = root:add(heartbeat, tvb())
     local short = tvb:len() < 10 or tvb:len() > 256
-    if short or tvb:raw(0, 2) ~= "HB" or tvb(2, 1):uint() ~= 1 or tvb(3, 1):uint() > 1
-        or tvb(4, 1):uint() > 1 then
+    if short or tvb:raw(0, 2) ~= "HB" or tvb(2, 1):uint() ~= 1 or tvb(3, 1):uint() > 1 then
         tree:add_proto_expert_info(no_heartbeat)
         pinfo.cols.info = "[malformed heartbeat]"
         return tvb:len()
@@ -407,6 +408,8 @@ function heartbeat.dissector(tvb, pinfo, root)
     tree:add(h.version, tvb(2, 1))
     tree:add(h.active, tvb(3, 1))
     tree:add(h.resigned, tvb(4, 1))
+    tree:add(h.heir, tvb(4, 1))
+    tree:add(h.takeovers, tvb(4, 1))
     tree:add(h.order, tvb(5, 1))
     tree:add(h.sequence, tvb(6, 4))
     local device = ""
@@ -414,7 +417,7 @@ function heartbeat.dissector(tvb, pinfo, root)
         tree:add(h.device, tvb(10))
         device = tvb(10):string()
     end
-    local resigned = tvb(4, 1):uint() == 1 and ", told to stand by" or ""
+    local resigned = tvb(4, 1):uint() % 2 == 1 and ", told to stand by" or ""
     pinfo.cols.info = string.format("%s is %s%s", device, ROLES[tvb(3, 1):uint()], resigned)
     return tvb:len()
 end

@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from emulator.lab.workload.applications import PORTS
@@ -52,13 +51,15 @@ def acknowledged(connection: socket.socket) -> int:
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A conversation that did not come to its end. `lost`: bytes acknowledged to an end that
-    never reached the other. `at`: wall clock, just before our side gave up; `port`: ours."""
+    never reached the other. `at`: wall clock, just before our side gave up; `port`: ours.
+    `regular`: the stream ended as if it were whole, and was not."""
 
     kind: str
     port: int
     at: float
     what: str
     lost: int = 0
+    regular: bool = False
 
 
 @dataclass
@@ -141,13 +142,13 @@ class Round:
 
     def run_bulk(self) -> None:
         """One connection, both ways; the end is a half-close and the rest of the echo."""
+        talk = socket.socket()
         try:
-            talk = socket.create_connection((self.address, BULK_PORT), timeout=self._patience_s)
-        except OSError as error:
-            self.bulk.losses.append(Loss("bulk", 0, time.time(), str(error)))
+            port = _connect(talk, (self.address, BULK_PORT), self._patience_s)
+        except _Unopened as error:
+            self.bulk.losses.append(Loss("bulk", error.port, time.time(), str(error)))
             return
         with talk:
-            port = talk.getsockname()[1]
             failed = ""
             try:
                 self._bulk(talk)
@@ -167,10 +168,18 @@ class Round:
             lost += max(0, min(acknowledged(talk) - 1, self._sent) - served.received)
         lost += max(0, served.acked - self._got)
         what += f": {self._sent} bytes sent, {served.received} got there, {self._got} came back"
-        self.bulk.losses.append(Loss("bulk", port, at, what, lost))
+        self.bulk.losses.append(Loss("bulk", port, at, what, lost, regular=not failed))
 
     def _bulk(self, talk: socket.socket) -> None:
-        writer = threading.Thread(target=_quietly(lambda: self._write(talk)), daemon=True)
+        broke: list[OSError] = []
+
+        def write() -> None:
+            try:
+                self._write(talk)
+            except OSError as error:
+                broke.append(error)
+
+        writer = threading.Thread(target=write, daemon=True)
         writer.start()
         while data := talk.recv(_READ):
             self.bulk.counts["wrong bytes"] += differing(data, self._got)
@@ -179,6 +188,8 @@ class Round:
                 self._room.notify()
             self.beat += 1
         writer.join(5)
+        if broke:  # a reset is told once, to whichever of the two comes first; then the end
+            raise broke[0]
 
     def _write(self, talk: socket.socket) -> None:
         began = time.monotonic()
@@ -204,14 +215,13 @@ class Round:
 
     def _request(self, request: bytes) -> None:
         answer = b""
-        address = (self.address, PORTS["echo"])
+        talk = socket.socket()
         try:
-            talk = socket.create_connection(address, timeout=self._patience_s)
-        except OSError as error:
-            self.requests.losses.append(Loss("request", 0, time.time(), str(error)))
+            port = _connect(talk, (self.address, PORTS["echo"]), self._patience_s)
+        except _Unopened as error:
+            self.requests.losses.append(Loss("request", error.port, time.time(), str(error)))
             return
         with talk:
-            port = talk.getsockname()[1]
             try:
                 talk.sendall(request)
                 talk.shutdown(socket.SHUT_WR)
@@ -229,14 +239,25 @@ class Round:
                 same = sum(a != b for a, b in zip(answer, request, strict=False))
                 self.requests.counts["wrong bytes"] += same
                 lost = max(0, len(request) - len(answer))
-                self.requests.losses.append(Loss("request", port, time.time(), what, lost))
+                found = Loss("request", port, time.time(), what, lost, regular=True)
+                self.requests.losses.append(found)
 
 
-def _quietly(function: Callable[[], None]) -> Callable[[], None]:
-    """The reader reports how the connection ended; the writer need not."""
+class _Unopened(OSError):
+    """A connection that did not come about, and the port it was tried from."""
 
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            function()
+    def __init__(self, port: int, error: OSError) -> None:
+        super().__init__(str(error))
+        self.port = port
 
-    return run
+
+def _connect(talk: socket.socket, address: tuple[str, int], patience_s: float) -> int:
+    """The local port; raises _Unopened, the socket closed."""
+    talk.settimeout(patience_s)
+    try:
+        talk.connect(address)
+        return int(talk.getsockname()[1])
+    except OSError as error:
+        port = int(talk.getsockname()[1])
+        talk.close()
+        raise _Unopened(port, error) from error

@@ -23,6 +23,7 @@ from emulator.lab.judge.evidence import (
 )
 from emulator.lab.judge.fabricrules import Finding
 from emulator.lab.judge.facts import Connection, Direction, Ending, Facts, Fate
+from emulator.lab.judge.lapses import lapse
 from emulator.lab.judge.proxied import passed_on, stuck
 from emulator.lab.judge.tracing import ROUTER, TAIL_NS, Sighting, Transmission, is_device, is_end
 
@@ -155,9 +156,7 @@ def _device_reset(
         return Finding("idle-expired", f"{node} had let the flow expire, then {then}.")
     if node == connection.first_device:
         if facts.served(node, origin):
-            return Finding(
-                "unknown", f"{node}, still the active device, reset the connection{said}."
-            )
+            return _active_reset(connection, facts, origin, said)
         return Finding(
             "old-active-answered",
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
@@ -172,6 +171,15 @@ def _device_reset(
         )
         return mirrorrules.not_mirrored(connection, facts, Finding("no-flow-reset", text))
     return Finding("unknown", f"{node} carried the connection, then reset it{said}.")
+
+
+def _active_reset(connection: Connection, facts: Facts, origin: Sighting, said: str) -> Finding:
+    """By the device that carried the connection, and is the active one."""
+    node = origin.node
+    if how := lapse(connection, facts, node, origin.frame):
+        text = f"{node} {how}, found no flow for the segment it received, and reset it{said}."
+        return Finding("no-flow-reset", text)
+    return Finding("unknown", f"{node}, still the active device, reset the connection{said}.")
 
 
 def _where_lost(
@@ -213,6 +221,8 @@ def _lost_at_old(
     """Segments for the device that had carried the connection, after it stopped to."""
     node, target = ending.node, ending.last.segment.destination.address
     if facts.served(node, ending.last):
+        if how := lapse(connection, facts, node, ending.last.frame):
+            return Finding("no-flow-dropped", f"{node} {how}, and dropped the segments in silence.")
         return Finding(
             "unknown", f"{node} lost the segments, although it was the active device still."
         )

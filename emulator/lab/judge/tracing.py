@@ -136,6 +136,7 @@ class RoleReport:
     active: bool
     frame: int = 0  # its number in the merged capture
     resigned: bool = False
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ def _role(number: int, frame: pcapng.Frame, start: int) -> list[RoleReport]:
     if point_name(frame.interface).partition(":")[0] != heartbeat.device:
         return []  # the fabric's sighting of the same datagram
     said = heartbeat.device, heartbeat.active
-    return [RoleReport(frame.time_ns, *said, number, heartbeat.resigned)]
+    return [RoleReport(frame.time_ns, *said, number, heartbeat.resigned, heartbeat.sequence)]
 
 
 def _announced(number: int, frame: pcapng.Frame, point: CapturePoint) -> list[Announcement]:
