@@ -62,10 +62,10 @@ class Doorway:
 
     def accept(self, now: float) -> None:
         """Take in who has come; a stranger's address is turned away at once."""
-        for there, address in self._arrivals():
+        for there, address, port in self._arrivals():
             if address != self._peer:
                 there.close()
-                self._refuse(Refused("foreign-address", f"from {address}"))
+                self._refuse(Refused("foreign-address", f"{address}:{port}"))
                 continue
             try:
                 transport = self._protect(False)
@@ -85,6 +85,7 @@ class Doorway:
         connection = self._waiting.get(there)
         if connection is None:
             return None
+        source = _source(there)
         try:
             messages = connection.read()
             connection.flush()
@@ -95,8 +96,8 @@ class Doorway:
                 raise ChannelLost("", Refused("introduction", f"it began with a {name}"))
         except ChannelLost as error:
             self._turn_away(there)
-            ended = Refused("introduction", f"the connection ended before a hello: {error}")
-            self._refuse(error.refused or ended)
+            why = error.refused or Refused("introduction", f"ended before a hello: {error}")
+            self._refuse(Refused(why.reason, f"{source}: {why.detail}"))
             return None
         del self._waiting[there]
         self._watch(there, False)
@@ -106,10 +107,10 @@ class Doorway:
         """Turn away who has waited for too long."""
         for there, connection in list(self._waiting.items()):
             if now - connection.since > INTRODUCTION_S:
+                source, known = _source(there), connection.transport.established
                 self._turn_away(there)
-                done = "handshake done" if connection.transport.established else "handshake open"
-                what = f"no hello within {INTRODUCTION_S:g} s ({done})"
-                self._refuse(Refused("introduction", what))
+                what = f"no {'hello' if known else 'handshake'} within {INTRODUCTION_S:g} s"
+                self._refuse(Refused("introduction", f"{source}: {what}"))
 
     def close(self) -> None:
         """For good."""
@@ -117,14 +118,23 @@ class Doorway:
             self._turn_away(there)
         self.listener.close()
 
-    def _arrivals(self) -> Iterator[tuple[socket.socket, str]]:
+    def _arrivals(self) -> Iterator[tuple[socket.socket, str, int]]:
         for _ in range(_AT_ONCE):
             try:
-                there, (address, _port) = self.listener.accept()
+                there, (address, port) = self.listener.accept()
             except OSError:
                 return
-            yield there, address
+            yield there, address, port
 
     def _turn_away(self, there: socket.socket) -> None:
         self._watch(there, False)
         self._waiting.pop(there).close()
+
+
+def _source(there: socket.socket) -> str:
+    """Where it comes from, as far as the kernel still knows."""
+    try:
+        address, port = there.getpeername()
+    except OSError:
+        return "somebody"
+    return f"{address}:{port}"
