@@ -94,13 +94,16 @@ class FlowTable:
         self.held_octets = 0  # of all trackers, as far as `account` was told
 
     def add(self, flow: Flow) -> Flow | None:
-        """Enter a flow; returns the older flow it replaces, if any."""
+        """Enter a flow; returns the older flow it replaces, if any. Another one whose packets it
+        would get is gone as well: every flow has both its sides, or none."""
         record = flow.record
         older = self.get(record.client, record.virtual, record.protocol)
-        if older is not None:
-            self.remove(older)
-        self.sides[key(record.client, record.virtual, record.protocol)] = flow.client_side
-        self.sides[key(record.member, record.snat, record.protocol)] = flow.server_side
+        client = key(record.client, record.virtual, record.protocol)
+        server = key(record.member, record.snat, record.protocol)
+        for side in (self.sides.get(client), self.sides.get(server)):
+            if side is not None:
+                self.remove(side.flow)
+        self.sides[client], self.sides[server] = flow.client_side, flow.server_side
         return older
 
     def account(self, flow: Flow) -> None:

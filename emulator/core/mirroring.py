@@ -199,6 +199,8 @@ class Receiver:
         return []
 
     def _begin(self, record: FlowRecord, now: float) -> list[Note]:
+        if (record.client, record.virtual) == (record.member, record.snat):
+            raise Refused("malformed", f"{record.client} -> {record.virtual}: both sides are one")
         most = self._limits.flows
         known = self._table.get(record.client, record.virtual, record.protocol)
         if known is None and len(self._table) >= most:
