@@ -35,6 +35,7 @@ from emulator.lab.deployment import (
     world,
 )
 from emulator.lab.endpoints import endpoint_steps
+from emulator.lab.ownership import write_private
 from emulator.lab.peers.dataplane import Peer
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault, wait_until
@@ -129,7 +130,8 @@ class Lab:
     def start_fabric(self) -> None:
         """The provider's processes: the fabric in the router's namespace, its API beside it."""
         config = self.folder / "fabric.json"
-        config.write_text(json.dumps(fabric_config(self.scenario, self.world, DEVICES)))
+        told = fabric_config(self.scenario, self.world, DEVICES)
+        write_private(config, json.dumps(told).encode())
         log = self.evidence / "fabric.jsonl"
         self._python("fabric", ROUTER, ["-m", "netns.cloud.server", config, log])
         self._python("api", "api", ["-m", "netns.cloud.api", config])
@@ -175,7 +177,7 @@ class Lab:
                 self._program(name, node, argv)
             wait_until(f"{peer.kind} of {node}", lambda: self._serves(peer), timeout_s=READY_S)
         told = replace(told, trust=str(trust.folder_of(self.folder, node)))
-        config.write_bytes(configfile.dump(told))
+        write_private(config, configfile.dump(told))
         journal = self.evidence / f"{node}.jsonl"
         self._python(node, node, ["-m", "emulator.device", config, journal, self.socket(node)])
 

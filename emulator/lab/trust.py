@@ -9,13 +9,13 @@ and no authority is left that could sign another. The folder goes with the lab.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from emulator.device import trust
+from emulator.lab.ownership import write_private
 
 FOLDER = "trust"
 _VALID = timedelta(days=3650)  # as a BIG-IP's own device certificate
@@ -46,7 +46,7 @@ def establish(lab: Path, nodes: Sequence[str]) -> None:
             (trust.HEARTBEAT_KEY, keys[node]),
             (trust.PEER_HEARTBEAT_KEY, keys[peer]),
         ):
-            _write(folder / name, content)
+            write_private(folder / name, content)
     unfinished.rename(lab / FOLDER)
 
 
@@ -79,8 +79,3 @@ def _identity(node: str) -> tuple[bytes, bytes]:
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return certificate.public_bytes(pem), private
-
-
-def _write(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(content)
