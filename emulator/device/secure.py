@@ -91,9 +91,10 @@ class Secure:
                 return b""
         plain = bytearray()
         try:
-            while piece := self._tls.read(_PIECE):
+            while self._in.pending or self._tls.pending():
+                piece = self._tls.read(_PIECE)
+                self._closed = self._closed or not piece
                 plain += piece
-            self._closed = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
