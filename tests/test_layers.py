@@ -94,7 +94,9 @@ PURE_LIBRARIES = {
     "collections",
     "dataclasses",
     "enum",
+    "hashlib",  # bytes to bytes, as hmac
     "heapq",
+    "hmac",
     "ipaddress",
     "itertools",
     "json",  # text to values and back

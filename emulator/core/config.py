@@ -164,10 +164,20 @@ class CloudFailover:
 
 
 @dataclass(frozen=True)
+class MirrorLimits:
+    """What the standby takes from its peer at most; past it the channel is refused."""
+
+    flows: int = 100_000
+    persistence_records: int = 100_000
+    held_octets: int = 256 << 20  # of all standard flows' bytes together
+
+
+@dataclass(frozen=True)
 class Config:
     """All one device knows before the first packet.
 
-    `order` is its place in the HA order (0 first); times are seconds.
+    `order` is its place in the HA order (0 first); times are seconds; `trust`: the folder of
+    its certificates and keys (`device.trust`), for `statemirror_secure` and `failover_secure`.
     """
 
     name: str
@@ -186,6 +196,10 @@ class Config:
     reject_unmatched: bool = True
     rebuild_automap: bool = True
     takeover_kick: bool = False
+    statemirror_secure: bool = False
+    failover_secure: bool = False
+    trust: str = ""
+    mirror_limits: MirrorLimits = MirrorLimits()
     data_interfaces: tuple[str, ...] = ("ext", "int")
     floating: tuple[FloatingAddress, ...] = ()
     gratuitous_arp: bool = True

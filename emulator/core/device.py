@@ -33,6 +33,7 @@ from emulator.core.events import (
     OperatorStandby,
     PacketQueued,
     PeerMessages,
+    PeerRefused,
     RelayEnded,
     RelaySnapshot,
     RestoreFailed,
@@ -41,7 +42,9 @@ from emulator.core.events import (
     Tick,
 )
 from emulator.core.failover import Failover, Role, Signal
+from emulator.core.intake import Intake
 from emulator.core.mirroring import Receiver, Sender
+from emulator.core.refusals import Refusals, Refused
 from emulator.core.traffic import Traffic
 from emulator.wire.heartbeat import TAKEOVERS, Heartbeat
 from emulator.wire.mirror import Ack, Message
@@ -60,10 +63,12 @@ class Device:
         self.sender = Sender(config.name, config.traffic_group)
         self.traffic = Traffic(config, self.sender)
         self._announcer = Announcer(config)
+        self.refusals = Refusals()
         self._receiver = Receiver(
             self.traffic.table, config.traffic_group, self.traffic.proxy.names,
-            self.traffic.persistence,
+            self.traffic.persistence, config.mirror_limits, self.refusals,
         )  # fmt: skip
+        self._intake = Intake()
         self._mirrors = any(v.mirrors_anything for v in config.virtual_servers)
         self._sequence = 0
         self._next_heartbeat = now
@@ -71,6 +76,7 @@ class Device:
         self._next_sweep = now + SWEEP_INTERVAL_S
         self.channel_up = False
         self.channel_since: float | None = None  # when the present channel came up
+        self.channel_protection = ""  # protocol and cipher of the present channel
         self.heartbeats, self.last_heartbeat = 0, now  # heard of the peer, and when the last
         self.peer_name = ""  # as its heartbeats call it
         self._connecting = False
@@ -106,10 +112,13 @@ class Device:
                 return self._tick(now)
             case ArpHeard():
                 return self._announcer.heard(event, active=self.active)
-            case ChannelUp():
+            case ChannelUp(protection):
+                self.channel_protection = protection
                 return self._channel_up(now)
             case ChannelDown(reason):
                 return self._channel_down(reason, now)
+            case PeerRefused(reason, detail):
+                return [*self.refusals.add(reason, detail, now)]
             case PeerMessages(messages):
                 return self._messages(messages, now)
             case RouteAnswer(table, destination, error, changed):
@@ -131,6 +140,12 @@ class Device:
         self.traffic.reconfigure(config)
         self._mirrors = any(v.mirrors_anything for v in config.virtual_servers)
         self._next_connect = now
+
+    def drop_channel(self, reason: str, now: float) -> list[Command]:
+        """An operator has changed what the channel is; the active device connects anew."""
+        commands = [CloseChannel(), *self._channel_down(reason, now)]
+        self._next_connect = now
+        return commands
 
     def next_timer(self) -> float:
         """When the next Tick is due."""
@@ -215,11 +230,13 @@ class Device:
         self.channel_up, self._connecting = True, False
         self.channel_since = now
         self._channel_lost = None
+        protected = {"protection": self.channel_protection} if self.channel_protection else {}
         if not self.active:
-            return [Note("mirror-channel-accepted")]
+            self._intake.begin()
+            return [Note("mirror-channel-accepted", {**protected})]
         flows = self.traffic.mirrored_flows()
         messages = self.sender.start(flows, now, self.traffic.persistence.to_mirror())
-        note = Note("mirror-channel-established", {"flows": len(flows)})
+        note = Note("mirror-channel-established", {"flows": len(flows), **protected})
         resync = self.traffic.proxy.resync.start()
         return [note, *(SendToPeer(message) for message in messages), *resync]
 
@@ -234,7 +251,7 @@ class Device:
 
     def _stop_mirroring(self) -> list[Command]:
         self.channel_up = self._connecting = False
-        self.channel_since = None
+        self.channel_since, self.channel_protection = None, ""
         if not self.sender.connected:
             return []
         self.sender.stop()
@@ -254,20 +271,30 @@ class Device:
         commands: list[Command] = []
         last = 0
         for message in messages:
-            if isinstance(message.body, Ack):
+            try:
+                if isinstance(message.body, Ack):
+                    commands += self._acknowledged(message.body.acknowledged, now)
+                    continue
                 if self.active:
-                    self._answered = now
-                    for held in self.sender.acknowledged(message.body.acknowledged):
-                        commands += self.traffic.mirrored(held)
-                    commands += self.traffic.proxy.resync.go_on()
-                continue
-            refused = (
-                "both devices are active" if self.active else self._receiver.apply(message, now)
-            )
-            if refused:
-                note = Note("mirror-channel-refused", {"reason": refused})
-                return [*commands, note, CloseChannel(), *self._channel_down(refused, now)]
+                    raise Refused("session", "both devices are active")
+                self._intake.check(message)
+                commands += self._receiver.apply(message, now)
+            except Refused as why:
+                note = Note("mirror-channel-refused", {"reason": why.detail})
+                counted = self.refusals.add(why.reason, why.detail, now)
+                down = self._channel_down(why.detail, now)
+                return [*commands, *counted, note, CloseChannel(), *down]
             last = message.sequence
         if last:
             commands.append(SendToPeer(Message(0, Ack(last))))
         return commands
+
+    def _acknowledged(self, sequence: int, now: float) -> list[Command]:
+        """The peer holds everything up to a message; raises Refused."""
+        if not self.active:
+            return []
+        commands: list[Command] = []
+        self._answered = now
+        for held in self.sender.acknowledged(sequence):
+            commands += self.traffic.mirrored(held)
+        return [*commands, *self.traffic.proxy.resync.go_on()]

@@ -122,7 +122,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class ChannelUp:
-    """The mirroring channel is connected."""
+    """The mirroring channel is connected; `protection`: protocol and cipher, "" in clear text."""
+
+    protection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,15 @@ class ChannelDown:
     """The mirroring channel is lost, or could not be connected."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRefused:
+    """Something that came for the mirroring channel, or as a heartbeat, was not taken: a reason
+    of `core.refusals.REASONS`, and what it was."""
+
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +201,7 @@ Event = (
     | Tick
     | ChannelUp
     | ChannelDown
+    | PeerRefused
     | PeerMessages
     | RouteAnswer
     | ArpHeard

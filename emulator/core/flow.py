@@ -59,6 +59,7 @@ class Flow:
     asked: bool = True  # mirroring was on for its virtual server when it was made
     copied: bool = False  # its segments are mirrored, from its SYN on
     tracker: Tracker | None = None  # the peer's flow, as its mirrored segments show it
+    counted: int = 0  # of its tracker's bytes, how many the table counts
     told: bytes = b""  # the ends' acknowledgements the peer was last told (`takeover_kick`)
     client_side: Side = field(init=False)
     server_side: Side = field(init=False)
@@ -90,18 +91,30 @@ class FlowTable:
 
     def __init__(self) -> None:
         self.sides: dict[bytes, Side] = {}
+        self.held_octets = 0  # of all trackers, as far as `account` was told
 
     def add(self, flow: Flow) -> Flow | None:
-        """Enter a flow; returns the older flow it replaces, if any."""
+        """Enter a flow; returns the older flow it replaces, if any. Another one whose packets it
+        would get is gone as well: every flow has both its sides, or none."""
         record = flow.record
         older = self.get(record.client, record.virtual, record.protocol)
-        if older is not None:
-            self.remove(older)
-        self.sides[key(record.client, record.virtual, record.protocol)] = flow.client_side
-        self.sides[key(record.member, record.snat, record.protocol)] = flow.server_side
+        client = key(record.client, record.virtual, record.protocol)
+        server = key(record.member, record.snat, record.protocol)
+        for side in (self.sides.get(client), self.sides.get(server)):
+            if side is not None:
+                self.remove(side.flow)
+        self.sides[client], self.sides[server] = flow.client_side, flow.server_side
         return older
 
+    def account(self, flow: Flow) -> None:
+        """The flow's tracker has taken or given up bytes."""
+        held = flow.tracker.held if flow.tracker is not None else 0
+        self.held_octets += held - flow.counted
+        flow.counted = held
+
     def remove(self, flow: Flow) -> None:
+        self.held_octets -= flow.counted
+        flow.counted = 0
         record = flow.record
         for side_key, side in (
             (key(record.client, record.virtual, record.protocol), flow.client_side),

@@ -29,13 +29,18 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from emulator.core.commands import Note
+from emulator.core.config import MirrorLimits
 from emulator.core.flow import Flow, FlowState, FlowTable
-from emulator.core.persistence import Persistence
+from emulator.core.persistence import Key, Persistence
+from emulator.core.reassembly import LIMIT
+from emulator.core.refusals import Refusals, Refused
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import (
     Body,
     FlowAcks,
     FlowDown,
+    FlowRecord,
     FlowUp,
     Hello,
     LegBytes,
@@ -99,7 +104,10 @@ class Sender:
         return message
 
     def acknowledged(self, sequence: int) -> list[Flow | int]:
-        """The flows and packets the peer has come to hold."""
+        """The flows and packets the peer has come to hold; raises Refused."""
+        if self.connected and sequence > self._sequence:
+            what = f"the peer acknowledges message {sequence}, {self._sequence} were sent"
+            raise Refused("sequence", what)
         held = []
         while self._unacknowledged and self._unacknowledged[0].sequence <= sequence:
             sent = self._unacknowledged.popleft()
@@ -107,6 +115,11 @@ class Sender:
             if sent.waiting is not None:
                 held.append(sent.waiting)
         return held
+
+    @property
+    def last_sent(self) -> int:
+        """The number of the last message."""
+        return self._sequence
 
     def stop(self) -> None:
         """The channel is lost: nothing on it will be acknowledged any more."""
@@ -133,48 +146,81 @@ class Receiver:
         traffic_group: str,
         standard: frozenset[str] = frozenset(),
         persistence: Persistence | None = None,
+        limits: MirrorLimits | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         """`standard`: the names of the virtual servers that mirror segments."""
+        self._limits = MirrorLimits() if limits is None else limits
+        self._refusals = Refusals() if refusals is None else refusals
         self._table, self._standard = table, standard
         self._persistence = Persistence(()) if persistence is None else persistence
         self._traffic_group = traffic_group
         self._stale: set[Flow] | None = None
+        self._stale_records: set[Key] = set()
 
-    def apply(self, message: Message, now: float) -> str:
-        """Take one message in; returns why the channel must be closed, or nothing."""
+    def apply(self, message: Message, now: float) -> list[Note]:
+        """Take one message in; raises Refused, and then nothing of it is done. Answers with what
+        is to be journalled: a limit costs the flow or record it is about, not the channel."""
         match message.body:
             case Hello(_, group, active):
-                if group != self._traffic_group:
-                    return f"the peer mirrors {group}, this channel is {self._traffic_group}"
-                if not active:
-                    return "the peer does not claim to be active"
+                self._greet(group, active)
             case Mirrored(packet):
                 return self._track(packet, now)
             case LegBytes() | LegState() as part:
                 flow = self._table.get(part.client, part.virtual)
                 if flow is not None and flow.tracker is not None:
-                    flow.tracker.begin(part, now)
+                    return self._keep(flow, flow.tracker.begin(part, now), now)
             case PersistUp(record):
-                self._persistence.enter(record, now)
+                return self._remember(record, now)
             case PersistDown(server, client):
                 self._persistence.forget(server, client)
+            case FlowUp(record):
+                return self._begin(record, now)
             case body:
-                self._enter(body, now)
-        return ""
+                self._enter(body)
+        return []
 
-    def _enter(self, body: Body, now: float) -> None:
-        """Flows come and go."""
+    def _greet(self, group: str, active: bool) -> None:
+        if group != self._traffic_group:
+            mine = self._traffic_group
+            raise Refused("session", f"the peer mirrors {group}, this channel is {mine}")
+        if not active:
+            raise Refused("session", "the peer does not claim to be active")
+        self._stale, self._stale_records = None, set()  # of a resync that never ended
+
+    def _remember(self, record: PersistRecord, now: float) -> list[Note]:
+        held = (record.virtual_server, record.client)
+        most = self._limits.persistence_records
+        if held not in self._persistence and len(self._persistence) >= most:
+            what = f"the record of {record.client}: {most} are held"
+            return self._refusals.add("limit-persistence", what, now)
+        self._persistence.enter(record, now)
+        self._stale_records.discard(held)
+        return []
+
+    def _begin(self, record: FlowRecord, now: float) -> list[Note]:
+        if (record.client, record.virtual) == (record.member, record.snat):
+            raise Refused("malformed", f"{record.client} -> {record.virtual}: both sides are one")
+        most = self._limits.flows
+        known = self._table.get(record.client, record.virtual, record.protocol)
+        if known is None and len(self._table) >= most:
+            what = f"{record.client} -> {record.virtual}: {most} flows are held"
+            return self._refusals.add("limit-flows", what, now)
+        flow = Flow(record, FlowState.OPEN, now, now, mirrored=True)
+        if record.virtual_server in self._standard:
+            flow.standard, flow.tracker = True, Tracker(record)
+        older = self._table.add(flow)
+        if self._stale is not None and older is not None:
+            self._stale.discard(older)
+        return []
+
+    def _enter(self, body: Body) -> None:
+        """Flows come and go. Nothing is forgotten before a resync's end: a channel that is lost
+        in its middle costs nothing."""
         match body:
             case ResyncStart():
                 self._stale = set(self._table.flows())
-                self._persistence.clear()
-            case FlowUp(record):
-                flow = Flow(record, FlowState.OPEN, now, now, mirrored=True)
-                if record.virtual_server in self._standard:
-                    flow.standard, flow.tracker = True, Tracker(record)
-                older = self._table.add(flow)
-                if self._stale is not None and older is not None:
-                    self._stale.discard(older)
+                self._stale_records = set(self._persistence.keys())
             case FlowDown(client, virtual, protocol):
                 known = self._table.get(client, virtual, protocol)
                 if known is not None:
@@ -187,17 +233,35 @@ class Receiver:
             case ResyncEnd():
                 for flow in self._stale or ():
                     self._table.remove(flow)
-                self._stale = None
+                for record in self._stale_records:
+                    self._persistence.forget(*record)
+                self._stale, self._stale_records = None, set()
 
-    def _track(self, packet: bytes, now: float) -> str:
+    def _keep(self, flow: Flow, taken: bool, now: float) -> list[Note]:
+        """What a flow's tracker was given counts; one too many is given up as a whole."""
+        assert flow.tracker is not None
+        self._table.account(flow)
+        most, ends = self._limits.held_octets, f"{flow.record.client} -> {flow.record.virtual}"
+        notes = []
+        if not taken:
+            what = f"{ends}: bytes beyond the {LIMIT} that are kept each way"
+            notes += self._refusals.add("limit-reassembly", what, now)
+        if self._table.held_octets > most:
+            flow.tracker.give_up("the standby had no room for its bytes")
+            self._table.account(flow)
+            what = f"{ends}: given up, {most} bytes of all flows are held"
+            notes += self._refusals.add("limit-memory", what, now)
+        return notes
+
+    def _track(self, packet: bytes, now: float) -> list[Note]:
         try:
             segment = Segment.parse(packet)
         except SegmentError as error:
-            return f"a mirrored segment is malformed: {error}"
+            raise Refused("malformed", f"a mirrored segment is malformed: {error}") from None
         flow = self._table.get(segment.source, segment.destination)
         if flow is None:  # one of the device's own
             flow = self._table.get(segment.destination, segment.source)
         if flow is not None and flow.tracker is not None:
-            flow.tracker.take(segment, now)
             flow.seen = now
-        return ""
+            return self._keep(flow, flow.tracker.take(segment, now), now)
+        return []

@@ -23,6 +23,13 @@ SWITCHES = {
 }
 
 
+# The same, and off where nothing is said; a change of the first ends the channel of before.
+PROTECTIONS = {
+    "statemirror.secure": ("statemirror_secure", "enable", "disable"),
+    "failover.secure": ("failover_secure", "enable", "disable"),
+}
+
+
 class Refused(ValueError):
     """The device does not do that now; the text says why."""
 
@@ -48,13 +55,18 @@ def set_mirroring(device: Device, name: str, enabled: bool, now: float) -> list[
 
 def set_variable(device: Device, name: str, value: str, now: float) -> list[Command]:
     """`modify sys db NAME value VALUE`; raises Refused."""
-    if name not in SWITCHES:
+    switches = SWITCHES | PROTECTIONS
+    if name not in switches:
         raise Refused(f"{name}: this device takes no other value than it has")
-    what, on, off = SWITCHES[name]
+    what, on, off = switches[name]
     if value not in (on, off):
         raise Refused(f'01071008:3: "{value}" is no value of {name}: {off} {on}')
-    device.reconfigure(replace(device.config, **{what: value == on}), now)  # type: ignore[arg-type]
-    return [Note("variable-modified", {"name": name, "value": value})]
+    before = device.config
+    device.reconfigure(replace(before, **{what: value == on}), now)  # type: ignore[arg-type]
+    note = Note("variable-modified", {"name": name, "value": value})
+    if device.config.statemirror_secure != before.statemirror_secure:
+        return [note, *device.drop_channel(f"{name} was changed", now)]
+    return [note]
 
 
 def delete_connections(device: Device, flows: Sequence[Flow], now: float) -> list[Command]:

@@ -39,6 +39,13 @@ class Persistence:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
+    def keys(self) -> list[Key]:
+        """Virtual server and client address of every record."""
+        return list(self._entries)
+
     def member(self, server: VirtualServer, client: IPv4Address, now: float) -> Endpoint | None:
         """Where the client's new connection has to go; None without a record, or when the
         member is not in the pool any more."""
@@ -67,10 +74,6 @@ class Persistence:
     def forget(self, server: str, client: IPv4Address) -> None:
         """The peer's has expired."""
         self._entries.pop((server, client), None)
-
-    def clear(self) -> None:
-        """The peer begins to send all it has."""
-        self._entries.clear()
 
     def rewind(self, now: float) -> None:
         """Active from now on: the records count as used this moment."""

@@ -2,12 +2,16 @@
 
 Segments come late, twice, overlapping and out of order. Of two copies of a byte the first
 one counts. Memory is bounded: bytes further than LIMIT past the oldest one kept are not
-taken, as if the segment had been lost; its sender repeats what nobody acknowledges.
+taken, nor more than MAX_PIECES pieces beyond a gap, as if the segment had been lost; its
+sender repeats what nobody acknowledges.
 """
 
 from __future__ import annotations
 
+import heapq
+
 LIMIT = 16 << 20  # more than a receive and a send buffer of the kernel's hold together
+MAX_PIECES = 65_536  # more than the kernel keeps, which counts some 700 bytes for each
 
 
 class Reassembly:
@@ -17,6 +21,7 @@ class Reassembly:
         self.start = 0
         self._data = bytearray()
         self._ahead: dict[int, bytes] = {}
+        self._offsets: list[int] = []  # of `_ahead`, a heap
         self._ahead_octets = 0
 
     @property
@@ -29,21 +34,31 @@ class Reassembly:
         """Bytes in memory."""
         return len(self._data) + self._ahead_octets
 
-    def insert(self, offset: int, data: bytes) -> None:
-        """Take a segment's bytes in."""
+    def insert(self, offset: int, data: bytes) -> bool:
+        """Take a segment's bytes in; False when there is no room for them."""
         known = self.end - offset
         if known > 0:
             data, offset = data[known:], self.end
-        if not data or offset + len(data) > self.start + LIMIT:
-            return
+        if not data:
+            return True
+        if offset + len(data) > self.start + LIMIT:
+            return False
         if offset == self.end:
             self._data += data
             self._take_ahead()
-            return
-        present = self._ahead.get(offset, b"")
-        if len(data) > len(present) and self._ahead_octets + len(data) <= LIMIT:
-            self._ahead[offset] = present + data[len(present) :]
-            self._ahead_octets += len(data) - len(present)
+            return True
+        present = self._ahead.get(offset)
+        if present is not None and len(data) <= len(present):
+            return True
+        more = len(data) - len(present or b"")
+        crowded = present is None and len(self._ahead) >= MAX_PIECES
+        if crowded or self._ahead_octets + more > LIMIT:
+            return False
+        if present is None:
+            heapq.heappush(self._offsets, offset)
+        self._ahead[offset] = (present or b"") + data[len(present or b"") :]
+        self._ahead_octets += more
+        return True
 
     def trim(self, offset: int) -> None:
         """Forget what lies before `offset`; what is not received yet cannot be forgotten."""
@@ -57,10 +72,8 @@ class Reassembly:
         return bytes(self._data[start - self.start : end - self.start])
 
     def _take_ahead(self) -> None:
-        while self._ahead:
-            offset = min(self._ahead)
-            if offset > self.end:
-                return
+        while self._offsets and self._offsets[0] <= self.end:
+            offset = heapq.heappop(self._offsets)
             data = self._ahead.pop(offset)
             self._ahead_octets -= len(data)
             self._data += data[self.end - offset :]

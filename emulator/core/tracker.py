@@ -124,22 +124,24 @@ class Leg:
             if self._own.timestamps:
                 self._clock = self._own.timestamps[0], now
 
-    def sent_by_peer(self, segment: Segment) -> None:
-        """A segment that came in."""
+    def sent_by_peer(self, segment: Segment) -> bool:
+        """A segment that came in; False when its bytes are not kept (`core.reassembly`)."""
         if segment.flags & RST:
             self.reset = True
-            return
+            return True
         options = Options.parse(segment.options)
         if segment.flags & SYN:
             self.irs, self._peer = segment.seq, options
         if self.irs is None:
-            return
+            return True
         if segment.flags & ACK and self.iss is not None:
             self._acknowledge(segment, options)
+        taken = True
         if segment.payload and not segment.flags & SYN:
-            self._take(segment)
+            taken = self._take(segment)
         if segment.flags & FIN:
             self.fin_at = self._offset(segment) + len(segment.payload)
+        return taken
 
     def plan(self, other: Leg, now: float) -> LegPlan:
         """How to restore this connection; `other` is where its send queue comes from."""
@@ -178,11 +180,11 @@ class Leg:
             if 0 < (echo - self._echoed) % (1 << 32) < 1 << 31 or not self._echoed:
                 self._echoed = echo
 
-    def _take(self, segment: Segment) -> None:
+    def _take(self, segment: Segment) -> bool:
         offset, data = self._offset(segment), segment.payload
         if offset < 0:
             offset, data = 0, data[-offset:]
-        self.received.insert(offset, data)
+        return self.received.insert(offset, data)
 
     def _offset(self, segment: Segment) -> int:
         """Of the segment's first byte, across the sequence space's wrap: it lies near the end."""
@@ -207,16 +209,29 @@ class Tracker:
     def __init__(self, record: FlowRecord) -> None:
         self.client = Leg(record.virtual, record.client)
         self.server = Leg(record.snat, record.member)
-        self._adopted = 0
+        self._adopted: set[bool] = set()  # the legs told by `LegState`
+        self._given_up = ""
 
-    def begin(self, part: LegBytes | LegState, now: float) -> None:
-        """A flow older than the channel, part by part; whole with the second `LegState`."""
+    def begin(self, part: LegBytes | LegState, now: float) -> bool:
+        """A flow older than the channel, part by part; whole with the second leg's `LegState`.
+        False when it is more than is kept of a flow, which is then given up."""
+        if self._given_up:
+            return True
         leg = self.server if part.server_side else self.client
-        if isinstance(part, LegBytes):
-            leg.received.insert(leg.received.end, part.data)
-            return
-        leg.adopt(part, now)
-        self._adopted += 1
+        if isinstance(part, LegState):
+            leg.adopt(part, now)
+            self._adopted.add(part.server_side)
+            return True
+        if not leg.received.insert(leg.received.end, part.data):
+            self.give_up("more of it was sent than is kept")
+            return False
+        return True
+
+    def give_up(self, why: str) -> None:
+        """Forget all of it, for good: it cannot be taken over."""
+        self._given_up = why
+        self.client = Leg(self.client.local, self.client.remote)
+        self.server = Leg(self.server.local, self.server.remote)
 
     @property
     def embryonic(self) -> bool:
@@ -229,16 +244,21 @@ class Tracker:
         """Bytes in memory."""
         return self.client.received.held + self.server.received.held
 
-    def take(self, segment: Segment, now: float) -> None:
-        """One mirrored segment of either connection, either way."""
+    def take(self, segment: Segment, now: float) -> bool:
+        """One mirrored segment of either connection, either way; False when its bytes are not
+        kept."""
+        taken = True
+        if self._given_up:
+            return taken
         for leg, other in ((self.client, self.server), (self.server, self.client)):
             if (segment.source, segment.destination) == (leg.remote, leg.local):
                 if segment.flags & RST and leg.over(other):
-                    return  # answers a repeated FIN's acknowledgement: the end has forgotten us
-                leg.sent_by_peer(segment)
+                    return True  # a repeated FIN's acknowledgement answered: we are forgotten
+                taken = leg.sent_by_peer(segment)
                 other.received.trim(leg.acknowledged)
             elif (segment.source, segment.destination) == (leg.local, leg.remote):
                 leg.sent_by_us(segment, now)
+        return taken
 
     def plan(self, record: FlowRecord, now: float) -> RelayPlan:
         """How to restore the flow; raises NotRestorable.
@@ -246,9 +266,11 @@ class Tracker:
         `record` may name another SNAT address than the one mirrored (automap).
         """
         client, server = self.client, self.server
+        if self._given_up:
+            raise NotRestorable(self._given_up)
         if client.reset or server.reset:
             raise NotRestorable("reset by an end")
-        if self._adopted == 1:
+        if len(self._adopted) == 1:
             raise NotRestorable("its resync was not complete")
         if not client.established:
             raise NotRestorable("the client's handshake was not complete")

@@ -27,6 +27,10 @@ def more(device: Device, now: float) -> dict[str, object]:
         "mirror_version": VERSION,
         "traffic_group": device.config.traffic_group,
         "mirror_channel_s": None if since is None else round(now - since, 1),
+        "secure": {
+            "statemirror": device.config.statemirror_secure,
+            "failover": device.config.failover_secure,
+        },
         "heartbeat_age_s": round(now - device.last_heartbeat, 1),
         "virtual_servers": {
             v.name: {

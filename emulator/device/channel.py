@@ -1,7 +1,7 @@
 """The mirroring channel (TCP 1029 + index) and the heartbeats (UDP 1026): bytes only.
 
-Both devices listen; the active one connects. One connection lives at a time: a newer one
-replaces it. Nothing blocks: what the peer does not take is buffered up to MAX_BUFFERED
+The active device connects, the standby takes it from `device.doorway`. One connection lives at
+a time. Nothing blocks: what the peer does not take is buffered up to MAX_BUFFERED
 (statemirror.queuelen, 8 MiB), past which the channel counts as lost. Not counted are the
 bytes of a connection that is mirrored on from its middle: they come in one go, and the next
 one's only when the peer has these.
@@ -12,87 +12,62 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
+from emulator.core.refusals import Refused
+from emulator.device.secure import Clear, Transport
+from emulator.device.trust import TrustError
 from emulator.wire.mirror import Decoder, LegBytes, Message, MirrorError
 
 MAX_BUFFERED = 8 << 20
+HANDSHAKE_S = 5.0  # longer than TCP's own time-out: a lost channel is found by that first
 _READ = 1 << 16
 _USER_TIMEOUT_MS = 4000  # an unacknowledged byte older than this ends the channel
 
+# Makes what protects a new connection: whether we connect. Raises TrustError.
+Protect = Callable[[bool], Transport]
+
 
 class ChannelLost(Exception):
-    """The channel ended; the text says why."""
+    """The channel ended; the text says why, `refused` for which refusal, if for one."""
+
+    def __init__(self, text: str, refused: Refused | None = None) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
-class MirrorChannel:
-    """The connection to the peer, in either role."""
+class Connection:
+    """One TCP connection, of which messages are made."""
 
-    def __init__(self, own: IPv4Address, peer: IPv4Address, port: int) -> None:
-        self._own, self._peer, self._port = own, peer, port
-        self.listener = socket.create_server((str(own), port), backlog=4)
-        self.listener.setblocking(False)
-        self.connection: socket.socket | None = None
-        self.connecting = False
+    def __init__(self, there: socket.socket, transport: Transport, since: float) -> None:
+        self.socket, self.transport, self.since = there, transport, since
         self._decoder = Decoder()
         self._buffer = bytearray()
         self._uncounted = 0
 
-    def connect(self) -> None:
-        """Begin to connect; `finish_connect` when the socket turns writable."""
-        self.close()
-        connection = socket.socket()
-        self._prepare(connection)
-        connection.bind((str(self._own), 0))
-        self.connection, self.connecting = connection, True
-        code = connection.connect_ex((str(self._peer), self._port))
-        if code not in (0, errno.EINPROGRESS):
-            self.close()
-            raise ChannelLost(errno.errorcode.get(code, str(code)))
-
-    def finish_connect(self) -> None:
-        """Raises ChannelLost when the peer did not answer."""
-        assert self.connection is not None
-        code = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self.connecting = False
-        if code:
-            self.close()
-            raise ChannelLost(errno.errorcode.get(code, str(code)))
-
-    def accept(self) -> bool:
-        """Take the peer's connection; False for a stranger's, which is closed."""
-        try:
-            connection, (address, _) = self.listener.accept()
-        except OSError:
-            return False
-        if address != str(self._peer):
-            connection.close()
-            return False
-        self.close()
-        self._prepare(connection)
-        self.connection = connection
-        return True
-
     def read(self) -> list[Message]:
         """What has arrived; raises ChannelLost at the end or on nonsense."""
-        assert self.connection is not None
         try:
-            data = self.connection.recv(_READ)
+            data = self.socket.recv(_READ)
         except BlockingIOError:
             return []
         except OSError as error:
             raise ChannelLost(error.strerror or str(error)) from error
-        if not data:
-            raise ChannelLost("closed by the peer")
         try:
-            return self._decoder.feed(data)
+            if not data:
+                self.transport.ended()
+                raise ChannelLost("closed by the peer")
+            return self._decoder.feed(self.transport.receive(data))
         except MirrorError as error:
-            raise ChannelLost(f"malformed: {error}") from error
+            refused = Refused("malformed", str(error))
+            raise ChannelLost(f"malformed: {error}", refused) from error
+        except Refused as error:
+            self._tell_why()
+            raise ChannelLost(f"{error.reason}: {error}", error) from None
 
     def send(self, message: Message) -> None:
         """Queue one message and send what the socket takes; raises ChannelLost."""
-        if self.connection is None:
-            return
         data = message.emit()
         if isinstance(message.body, LegBytes):
             self._uncounted += len(data)
@@ -101,11 +76,10 @@ class MirrorChannel:
 
     def flush(self) -> None:
         """Send what is buffered, as far as the socket takes it; raises ChannelLost."""
-        if self.connection is None or self.connecting or not self._buffer:
-            return
         try:
-            sent = self.connection.send(self._buffer)
-            del self._buffer[:sent]
+            while waiting := self.transport.seal(self._buffer):
+                sent = self.socket.send(waiting)
+                del waiting[:sent]
         except BlockingIOError:
             pass
         except OSError as error:
@@ -118,26 +92,128 @@ class MirrorChannel:
     @property
     def wants_write(self) -> bool:
         """Whether the socket should be watched for room."""
-        return self.connecting or bool(self._buffer)
+        return bool(self.transport.seal(self._buffer))
+
+    def close(self) -> None:
+        """Drop it and what is buffered for it."""
+        with contextlib.suppress(OSError):
+            if last := self.transport.close():
+                self.socket.send(last)
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+    def _tell_why(self) -> None:
+        """TLS's alert, as far as the socket takes it."""
+        with contextlib.suppress(OSError):
+            if alert := self.transport.seal(bytearray()):
+                self.socket.send(alert)
+
+
+class MirrorChannel:
+    """The connection to the peer, in either role. `protect`: what every new one begins with."""
+
+    def __init__(
+        self, own: IPv4Address, peer: IPv4Address, port: int, protect: Protect = lambda _: Clear()
+    ) -> None:
+        self._own, self._peer, self._port = own, peer, port
+        self._protect = protect
+        self._connection: Connection | None = None
+        self.connecting = False  # TCP's handshake is not complete
+        self.securing = False  # that of TLS is not
+
+    @property
+    def connection(self) -> socket.socket | None:
+        """What to watch."""
+        return self._connection.socket if self._connection is not None else None
+
+    @property
+    def protection(self) -> str:
+        """Protocol and cipher of the present connection."""
+        return self._connection.transport.protection if self._connection is not None else ""
+
+    def connect(self, now: float) -> None:
+        """Begin to connect; `advance` when the socket is ready. Raises ChannelLost."""
+        self.close()
+        try:
+            transport = self._protect(True)
+        except TrustError as error:
+            raise ChannelLost(str(error), Refused("trust", str(error))) from error
+        there = socket.socket()
+        prepare(there)
+        there.bind((str(self._own), 0))
+        self._connection = Connection(there, transport, now)
+        self.connecting, self.securing = True, not transport.established
+        code = there.connect_ex((str(self._peer), self._port))
+        if code not in (0, errno.EINPROGRESS):
+            self.close()
+            raise ChannelLost(errno.errorcode.get(code, str(code)))
+
+    def advance(self) -> bool:
+        """On the way up: True once messages may pass. Raises ChannelLost when the peer does not
+        answer, or is not the peer."""
+        there = self._connection
+        assert there is not None
+        if self.connecting:
+            code = there.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self.close()
+                raise ChannelLost(errno.errorcode.get(code, str(code)))
+            self.connecting = False
+        if self.securing:
+            if there.read():
+                raise ChannelLost("", Refused("sequence", "the standby spoke first"))
+            there.flush()
+            self.securing = not there.transport.established
+        return not self.securing
+
+    def overdue(self, now: float) -> bool:
+        """Whether the way up takes too long; TCP's own has its own time-out."""
+        there = self._connection
+        waiting = self.securing and not self.connecting
+        return waiting and there is not None and now - there.since > HANDSHAKE_S
+
+    def adopt(self, connection: Connection) -> None:
+        """The peer's connection takes the place of any other."""
+        self.close()
+        self._connection = connection
+
+    def read(self) -> list[Message]:
+        """What has arrived; raises ChannelLost at the end or on nonsense."""
+        assert self._connection is not None
+        return self._connection.read()
+
+    def send(self, message: Message) -> None:
+        """Queue one message and send what the socket takes; raises ChannelLost."""
+        if self._connection is not None:
+            self._connection.send(message)
+
+    def flush(self) -> None:
+        """Send what is buffered, as far as the socket takes it; raises ChannelLost."""
+        if self._connection is not None and not self.connecting:
+            self._connection.flush()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether the socket should be watched for room."""
+        there = self._connection
+        return self.connecting or (there is not None and there.wants_write)
 
     def close(self) -> None:
         """Drop the connection and what is buffered for it."""
-        if self.connection is not None:
-            with contextlib.suppress(OSError):
-                self.connection.close()
-        self.connection, self.connecting = None, False
-        self._decoder, self._buffer = Decoder(), bytearray()
-        self._uncounted = 0
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self.connecting, self.securing = None, False, False
 
-    @staticmethod
-    def _prepare(connection: socket.socket) -> None:
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+def prepare(there: socket.socket) -> None:
+    """Not blocking, and aware of a peer that is gone."""
+    there.setblocking(False)
+    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    there.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 class HeartbeatSocket:

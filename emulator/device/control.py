@@ -35,8 +35,11 @@ class ControlServer:
         self._handler = handler
         path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.bind(str(path))
-        os.chmod(path, 0o600)
+        before = os.umask(0o177)  # from its first moment on
+        try:
+            self.socket.bind(str(path))
+        finally:
+            os.umask(before)
         self.socket.listen(8)
         self.socket.setblocking(False)
 

@@ -46,25 +46,21 @@ from emulator.core.config import Config
 from emulator.core.device import Device
 from emulator.core.events import (
     ArpHeard,
-    ChannelDown,
-    ChannelUp,
     DatagramQueued,
     Event,
-    HeartbeatHeard,
     PacketQueued,
-    PeerMessages,
     Tick,
 )
 from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
 from emulator.device import account, status, tmsh
-from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
 from emulator.device.packetrules import PacketRules
+from emulator.device.peerlink import PeerLink
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
@@ -72,7 +68,6 @@ from emulator.kernel.conntrack import Conntrack, ConntrackError
 from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
-from emulator.wire.heartbeat import Heartbeat, HeartbeatError
 from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_headers
 
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
@@ -101,14 +96,12 @@ class Shell:
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
         self._conntrack = Conntrack()
         self._raw = RawSender()
-        self._channel = MirrorChannel(config.ha_address, config.peer_ha_address, config.mirror_port)
-        self._heartbeat = HeartbeatSocket(
-            config.ha_address, config.peer_ha_address, config.heartbeat_port
-        )
         self._cloud = CloudClient(config) if config.cloud_failover else None
         self._control = ControlServer(control, self._on_control)
         self._selector = selectors.DefaultSelector()
-        self._watched: tuple[socket.socket, int] | None = None
+        self._peer = PeerLink(
+            self._device, self._selector, self._dispatch, self._post, lambda: self._now
+        )
         self._relays = Relays(self._selector, self._events.append)
         self._register()
 
@@ -127,10 +120,11 @@ class Shell:
                 self._drain()
             # What the peer has sent by now counts before its silence does: after a late
             # wake-up its heartbeats wait in the socket.
-            self._on_heartbeat(0)
+            self._peer.hear()
             if self._now >= self._device.next_timer():
                 self._dispatch(Tick())
             self._relays.sweep(self._now)
+            self._peer.sweep(self._now)
             self._drain()
         if self._cloud:
             self._cloud.close()
@@ -144,8 +138,6 @@ class Shell:
         read = selectors.EVENT_READ
         self._selector.register(self._queue, read, lambda _: self._queue.process())
         self._selector.register(self._copies, read, lambda _: self._copies.process())
-        self._selector.register(self._channel.listener, read, self._on_accept)
-        self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
         for arp in self._arp.values():
             self._selector.register(arp.socket, read, lambda _, arp=arp: self._on_arp(arp))
@@ -198,35 +190,9 @@ class Shell:
             self._dispatch(PacketQueued(self._packet_id, interface, parsed, whole))
         self._current = None
 
-    def _on_accept(self, _: int) -> None:
-        if self._channel.accept():
-            self._dispatch(ChannelUp())
-
-    def _on_heartbeat(self, _: int) -> None:
-        while (data := self._heartbeat.receive()) is not None:
-            try:
-                self._dispatch(HeartbeatHeard(Heartbeat.parse(data)))
-            except HeartbeatError as error:
-                self._journal.write("malformed", {"reason": str(error)})
-
     def _on_arp(self, arp: ArpSocket) -> None:
         while (packet := arp.receive()) is not None:
             self._dispatch(ArpHeard(arp.interface, packet))
-
-    def _on_channel(self, connection: socket.socket, mask: int) -> None:
-        if connection is not self._channel.connection:
-            return  # an earlier event of the same round closed it
-        try:
-            if self._channel.connecting:
-                self._channel.finish_connect()
-                self._dispatch(ChannelUp())
-                return
-            if mask & selectors.EVENT_WRITE:
-                self._channel.flush()
-            if mask & selectors.EVENT_READ and (messages := self._channel.read()):
-                self._dispatch(PeerMessages(tuple(messages)))
-        except ChannelLost as error:
-            self._lost(str(error))
 
     def _on_extension(self, _: int) -> None:
         assert self._cloud is not None
@@ -272,17 +238,16 @@ class Shell:
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             self._execute(command)
-        self._watch_channel()
+        self._peer.watch()
 
     def _drain(self) -> None:
         """Events that effects gave rise to."""
         while self._events:
             self._dispatch(self._events.popleft())
 
-    def _lost(self, reason: str) -> None:
-        self._channel.close()
-        self._watch_channel()
-        self._events.append(ChannelDown(reason))
+    def _post(self, event: Event) -> None:
+        """An event that an effect gave rise to; never in the middle of a packet's."""
+        self._events.append(event)
         if self._current is None:
             self._drain()
 
@@ -309,14 +274,13 @@ class Shell:
                     lambda: self._raw.send_unreachable(quoted, to_us=to_us), "send", quoted.source
                 )
             case SendToPeer(message):
-                self._to_peer(lambda: self._channel.send(message))
+                self._peer.send(message)
             case ConnectChannel():
-                self._to_peer(self._channel.connect)
+                self._peer.connect()
             case CloseChannel():
-                self._channel.close()
-                self._watch_channel()  # at once: a restored socket may get the same descriptor
+                self._peer.close_channel()
             case SendHeartbeat(heartbeat):
-                self._heartbeat.send(heartbeat.emit())
+                self._peer.send_heartbeat(heartbeat)
             case SendArp(interface, packet):
                 self._kernel(lambda: self._arp[interface].send(packet), "arp", packet.sender)
             case FollowRole(active):
@@ -372,23 +336,3 @@ class Shell:
             if leg is not None and leg.fin is not None:
                 tell = partial(self._raw.send, leg.fin, to_us=True)
                 self._kernel(tell, "send", leg.fin.destination)
-
-    def _to_peer(self, effect: Callable[[], object]) -> None:
-        try:
-            effect()
-        except (ChannelLost, OSError) as error:
-            self._lost(str(error))
-
-    def _watch_channel(self) -> None:
-        """Keep the selector on the channel's present connection, for what it waits for."""
-        connection = self._channel.connection
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._channel.wants_write else 0)
-        wanted = (connection, mask) if connection is not None else None
-        if wanted == self._watched:
-            return
-        if self._watched is not None:
-            self._selector.unregister(self._watched[0])
-        if wanted is not None:
-            there = wanted[0]
-            self._selector.register(there, wanted[1], lambda m: self._on_channel(there, m))
-        self._watched = wanted

@@ -21,6 +21,8 @@ def of(device: Device, now: float) -> dict[str, object]:
             "bytes": lag.octets,
             "seconds": round(lag.seconds, 3),
         },
+        "protection": device.channel_protection,
+        "refused": device.refusals.counts,
         "persistence": device.traffic.persistence.listing(now),
         "reset_causes": device.traffic.reset_causes,
     }

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from emulator.core.config import ANY_PORT, Snat, VirtualServer
 from emulator.core.device import Device
 from emulator.core.flow import Flow
-from emulator.core.operate import SWITCHES
+from emulator.core.operate import PROTECTIONS, SWITCHES
 from emulator.device.tmsh_connections import quantity
 from emulator.wire.segment import Endpoint
 
@@ -112,9 +112,31 @@ def ha_mirror(device: Device, now: float) -> str:
     row = (
         "0.0", f"/Common/{device.config.traffic_group}",
         "connected" if device.channel_up else "closed", "closed",
-        str(layer4), str(len(flows) - layer4), str(lag.octets), "0", "0",
+        str(layer4), str(len(flows) - layer4), str(lag.octets), "0", str(device.refusals.total),
     )  # fmt: skip
-    return "\n".join(_table("HA Mirror Status", header, [row]))
+    table = _table("HA Mirror Status", header, [row])
+    return "\n".join([*table, *_protection(device), *_refused(device, now)])
+
+
+def _protection(device: Device) -> list[str]:
+    """What a BIG-IP keeps in its variables; only where one of them is on."""
+    config = device.config
+    if not (config.statemirror_secure or config.failover_secure):
+        return []
+    channel = device.channel_protection or "no channel"
+    mirroring = channel if config.statemirror_secure else "clear text"
+    heartbeats = "authenticated" if config.failover_secure else "not authenticated"
+    return ["", f"Mirroring channel: {mirroring}. Heartbeats: {heartbeats}."]
+
+
+def _refused(device: Device, now: float) -> list[str]:
+    """Of the peer, or whoever says he is: only where there was anything to refuse."""
+    rows = [
+        (reason, str(tally.count), f"{max(0, int(now - tally.last))}s ago", tally.detail)
+        for reason, tally in sorted(device.refusals.tallies.items())
+    ]
+    header = ("Reason", "Count", "Last", "Of the last")
+    return ["", *_table("Refused", header, rows)] if rows else []
 
 
 def reset_causes(device: Device) -> str:
@@ -282,6 +304,8 @@ def variables(device: Device) -> dict[str, tuple[str, str, str]]:
     }
     for name, (what, on, off) in SWITCHES.items():
         found[name] = (on if getattr(config, what) else off, on, f"{off} {on}")
+    for name, (what, on, off) in PROTECTIONS.items():
+        found[name] = (on if getattr(config, what) else off, off, f"{off} {on}")
     return dict(sorted(found.items()))
 
 

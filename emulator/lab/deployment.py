@@ -117,6 +117,9 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
         reject_unmatched=scenario.devices.reject_unmatched,
         rebuild_automap=scenario.devices.rebuild_automap,
         takeover_kick=scenario.devices.takeover_kick,
+        statemirror_secure=scenario.devices.statemirror_secure,
+        failover_secure=scenario.devices.authenticated,
+        mirror_limits=device.MirrorLimits(**scenario.devices.mirror_limits.model_dump()),
     )
 
 

@@ -19,10 +19,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emulator.device import configfile
 from emulator.device.control import ControlError, ask
+from emulator.lab import trust
 from emulator.lab.control_plane import fabric_config
 from emulator.lab.deployment import (
     BACKENDS,
@@ -33,6 +35,7 @@ from emulator.lab.deployment import (
     world,
 )
 from emulator.lab.endpoints import endpoint_steps
+from emulator.lab.ownership import write_private
 from emulator.lab.peers.dataplane import Peer
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.wait import LabFault, wait_until
@@ -117,6 +120,8 @@ class Lab:
             self.start_dataplane()
         write_etc(self.world, self.scenario, self.folder)
         write_keys(self.folder)
+        if self.scenario.devices.secured:
+            trust.establish(self.folder, DEVICES)
         for node in DEVICES:
             self.start_device(node)
         self._unwatched += start_services(self.world, self.folder, self.scenario)
@@ -125,7 +130,8 @@ class Lab:
     def start_fabric(self) -> None:
         """The provider's processes: the fabric in the router's namespace, its API beside it."""
         config = self.folder / "fabric.json"
-        config.write_text(json.dumps(fabric_config(self.scenario, self.world, DEVICES)))
+        told = fabric_config(self.scenario, self.world, DEVICES)
+        write_private(config, json.dumps(told).encode())
         log = self.evidence / "fabric.jsonl"
         self._python("fabric", ROUTER, ["-m", "netns.cloud.server", config, log])
         self._python("api", "api", ["-m", "netns.cloud.api", config])
@@ -170,7 +176,8 @@ class Lab:
             for name, argv in peer.programs.items():
                 self._program(name, node, argv)
             wait_until(f"{peer.kind} of {node}", lambda: self._serves(peer), timeout_s=READY_S)
-        config.write_bytes(configfile.dump(told))
+        told = replace(told, trust=str(trust.folder_of(self.folder, node)))
+        write_private(config, configfile.dump(told))
         journal = self.evidence / f"{node}.jsonl"
         self._python(node, node, ["-m", "emulator.device", config, journal, self.socket(node)])
 
@@ -270,7 +277,9 @@ class Lab:
         return read_log(self.evidence / f"{node}.jsonl")
 
     def tmsh(self, node: str, line: str) -> str:
-        """Raises ControlError."""
+        """Raises ControlError. Who has a device secure something needs the pair's keys."""
+        if ".secure" in line:
+            trust.establish(self.folder, DEVICES)
         return str(ask(self.socket(node), {"tmsh": line})["text"])
 
     def destroy(self) -> None:

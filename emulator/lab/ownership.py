@@ -18,6 +18,13 @@ def hand_over(paths: Iterable[Path]) -> None:
             os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """A file with something secret in it, its owner's alone from the beginning; raises OSError."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(content)
+
+
 def missing(folder: Path) -> list[Path]:
     """The folder and those above it, as far as they are still to be made."""
     return [path for path in (folder, *folder.parents) if not path.exists()]

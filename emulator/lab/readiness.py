@@ -5,6 +5,7 @@ What is looked at, each with its own line of the answer:
     roles      one device active, the other standby, both answering
     versions   the same mirroring protocol, and virtual servers that are configured alike
     channel    up at both ends, and its packets arrive both ways
+    security   both secured alike; what either has refused
     lag        what the standby has not acknowledged, and for how long
     entries    by flow: what the active device has and the standby lacks, and why
     usable     entries the standby holds and could not serve unchanged, and why
@@ -102,6 +103,7 @@ def judge(seen: Seen, *, max_lag_s: float = MAX_LAG_S) -> Readiness:
     checks += [
         _versions(mine, theirs),
         *_channel(mine, theirs, seen.arrives, active, standby),
+        _security(seen.status),
         _lag(lag, max_lag_s),
         Check("entries", not missing, _counted(missing, len(live), "the standby holds", "lacks")),
         Check(
@@ -160,6 +162,28 @@ def _channel(
         }[to, back]
         checks.append(Check("path", to and back, lost or "port 1029 gets through, both ways"))
     return checks
+
+
+def _security(status: Mapping[str, Account]) -> Check:
+    """How the two are protected from others in the HA network, and whom they have turned away:
+    that alone keeps nobody from taking over."""
+    settings = {node: dict(state.get("secure") or {}) for node, state in status.items()}
+    for what, name in (("statemirror", "statemirror.secure"), ("failover", "failover.secure")):
+        if len({bool(each.get(what)) for each in settings.values()}) > 1:
+            on = " and ".join(node for node, each in settings.items() if each.get(what))
+            return Check("security", False, f"{name} is enabled at {on} only")
+    one = next(iter(settings.values()), {})
+    channel = next((s["protection"] for s in status.values() if s.get("protection")), "")
+    parts = [
+        f"mirroring {channel or 'TLS, no channel'}" if one.get("statemirror") else "clear text",
+        *(["heartbeats authenticated"] if one.get("failover") else []),
+    ]
+    refused = [
+        f"{node} refused {count} ({reason})"
+        for node, state in status.items()
+        for reason, count in dict(state.get("refused") or {}).items()
+    ]
+    return Check("security", True, "; ".join([", ".join(parts), *refused]))
 
 
 def _lag(lag: Mapping[str, float], max_lag_s: float) -> Check:

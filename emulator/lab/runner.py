@@ -160,7 +160,7 @@ def handed_over(folder: Path) -> Iterator[Path]:
     """Make the folder and what is missing above it; in the end, whatever happened, all that
     was made belongs to whoever called sudo."""
     made = missing(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)  # captures and journals: the caller's own business
     try:
         yield folder
     finally:

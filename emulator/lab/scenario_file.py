@@ -86,8 +86,8 @@ def places(path: Path) -> dict[str, tuple[int, int]]:
 def _read_declaration(path: Path, raw: Any, plain: dict[str, Any]) -> None:
     """Put a Cloud Failover declaration's file in the place of its name; raises ScenarioError.
 
-    The name is relative to the scenario's file. What the declaration says is for the device
-    to judge: a wrong one is an experiment, an unreadable one a mistake.
+    The name is relative to the scenario's file, and in its folder. What the declaration says is
+    for the device to judge: a wrong one is an experiment, an unreadable one a mistake.
     """
     cloud = plain.get("cloud")
     name = cloud.get("declaration") if isinstance(cloud, dict) else None
@@ -95,13 +95,17 @@ def _read_declaration(path: Path, raw: Any, plain: dict[str, Any]) -> None:
         return
     line, column = _position(raw, ("cloud", "declaration"))
     where = f"{path}:{line}:{column}: cloud.declaration"
+    shown = name if name.isprintable() else repr(name)
     try:
-        declaration = json.loads((path.parent / name).read_text())
+        file = (path.parent / name).resolve()
+        if not file.is_relative_to(path.parent.resolve()):  # root may read more than its author
+            raise ScenarioError(f"{where}: {shown} is not in the scenario's own folder")
+        declaration = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
-        raise ScenarioError(f"{where}: {name}: {reason}") from error
+        raise ScenarioError(f"{where}: {shown}: {reason}") from error
     if not isinstance(declaration, dict):
-        raise ScenarioError(f"{where}: {name}: a declaration is a JSON object")
+        raise ScenarioError(f"{where}: {shown}: a declaration is a JSON object")
     cloud["declaration"] = declaration
 
 

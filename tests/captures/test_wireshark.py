@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.core.heartbeatguard import HeartbeatGuard
 from emulator.lab import wireshark
 from emulator.lab.analysis import facts_of
 from emulator.lab.annotate import annotate
@@ -219,7 +220,13 @@ def test_what_is_no_message_is_said_and_the_next_one_read(tmp_path: Path) -> Non
 
 
 def test_heartbeats(tmp_path: Path) -> None:
-    said = [Heartbeat("bigip-a", True, False, 0, 9).emit(), Heartbeat("b", False, True, 1, 2, True, 5).emit()]
+    """The third one is authenticated (failover.secure)."""
+    said = [
+        Heartbeat("bigip-a", True, False, 0, 9).emit(),
+        Heartbeat("b", False, True, 1, 2, True, 5).emit(),
+    ]
+    guard = HeartbeatGuard(b"one", b"two", wall_us=0, tolerance_s=3)
+    said.append(guard.seal(Heartbeat("c", True, False, 2, 3).emit(), 77))
     path = tmp_path / "x.pcapng"
     blocks = [pcapng.section("test"), pcapng.interface("bigip-a ha")]
     for data in [*said, b"HB\1\2", b"nonsense as long as one"]:
@@ -232,8 +239,20 @@ def test_heartbeats(tmp_path: Path) -> None:
     shown = [f"mirrorlab_hb.{n}" for n in ("order", "sequence", "heir", "takeovers")]
     assert fields(path, "mirrorlab_hb.device", *names, *shown) == [
         ["bigip-a", "1", "0", "0", "9", "0", "0"], ["b", "0", "1", "1", "2", "1", "5"],
+        ["c", "1", "0", "2", "3", "0", "0"],
     ]  # fmt: skip
+    assert fields(path, "mirrorlab_hb.tag", "mirrorlab_hb.counter") == [["77"]]
     assert len(tshark(path, "-Y", "mirrorlab_hb.malformed")) == 2
+
+
+def test_a_secured_channel_is_named_and_not_taken_for_nonsense(tmp_path: Path) -> None:
+    """Also where a record's bytes look like a message's beginning."""
+    record = b"\x17\x03\x03\x01\x00" + b"ML\x01" + b"\x5a" * 253
+    data = b"\x16\x03\x01\x00\x05hello" + record * 3
+    path = capture(tmp_path / "x.pcapng", data, cuts=[10, 100, 300])
+    assert tshark(path, "-Y", "mirrorlab.type || mirrorlab.malformed") == []
+    assert len(tshark(path, "-Y", "mirrorlab.part")) == 8
+    assert "statemirror.secure" in tshark(path)[0]
 
 
 @pytest.mark.parametrize("name", ["article-snat-pool-telnet", "onprem-telnet"])

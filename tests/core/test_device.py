@@ -299,6 +299,7 @@ class TestChannel:
         assert (
             Playbook(device)
             >> messages(Hello(B, GROUP, True), ResyncStart(), ResyncEnd())
+            << Noted("peer-refused", reason="session", detail="both devices are active", count=1)
             << Noted("mirror-channel-refused", reason="both devices are active")
             << CloseChannel()
             << Noted("mirror-channel-lost", reason="both devices are active")
@@ -327,6 +328,7 @@ class TestChannel:
         assert (
             Playbook(device)
             >> messages(Hello(A, "traffic-group-2", True), ResyncStart(), ResyncEnd())
+            << Noted("peer-refused", reason="session", detail=why, count=1)
             << Noted("mirror-channel-refused", reason=why)
             << CloseChannel()
             << Noted("mirror-channel-lost", reason=why)

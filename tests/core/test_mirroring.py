@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from emulator.core.flow import Flow, FlowState, FlowTable
 from emulator.core.mirroring import Lag, Receiver, Sender
+from emulator.core.refusals import Refused
 from emulator.wire.mirror import (
     Body,
     FlowDown,
@@ -49,9 +50,15 @@ class Standby:
         self._receiver = Receiver(self.table, GROUP)
 
     def take(self, *bodies: Body, now: float = 0.0) -> list[str]:
-        return [
-            self._receiver.apply(Message(n, body), now) for n, body in enumerate(bodies, start=1)
-        ]
+        """What speaks against each of them."""
+        found = []
+        for number, body in enumerate(bodies, start=1):
+            try:
+                self._receiver.apply(Message(number, body), now)
+                found.append("")
+            except Refused as why:
+                found.append(why.detail)
+        return found
 
     @property
     def clients(self) -> list:
@@ -187,7 +194,7 @@ def test_after_a_resync_the_standby_holds_what_the_active_holds(story):
     sender = Sender("bigip-a", GROUP)
 
     def tell(message: Message) -> None:
-        assert standby._receiver.apply(message, 0.0) == ""
+        assert standby._receiver.apply(message, 0.0) == []
 
     for what, number in story:
         if what == "up" and number not in active:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from emulator.core import operate
-from emulator.core.commands import AbortRelay, Discard, Note, RemoveFlow, SendSegment, SendToPeer
+from emulator.core.commands import (
+    AbortRelay,
+    CloseChannel,
+    ConnectChannel,
+    Discard,
+    Note,
+    RemoveFlow,
+    SendSegment,
+    SendToPeer,
+)
 from emulator.core.config import ServerType
+from emulator.core.events import Tick
 from emulator.wire.mirror import FlowDown
 from emulator.wire.segment import ACK, RST
 from tests.support.pair import Pair, client, server
@@ -114,6 +124,23 @@ def test_reject_unmatched_off_makes_it_silent() -> None:
     operate.set_variable(pair.a.device, "tm.rejectunmatched", "true", pair.now)
     pair.packet(stray)
     assert len(pair.a.sent) == 2
+
+
+def test_securing_the_channel_ends_it_and_it_is_made_anew() -> None:
+    """At both devices; a value it has already changes nothing."""
+    pair = Pair().power_on()
+    pair.run(5)
+    for node in (pair.a, pair.b):
+        assert node.device.channel_up
+        commands = operate.set_variable(node.device, "statemirror.secure", "enable", pair.now)
+        assert CloseChannel() in commands
+        assert not node.device.channel_up
+        assert node.device.config.statemirror_secure
+        again = operate.set_variable(node.device, "statemirror.secure", "enable", pair.now)
+        assert [c for c in again if not isinstance(c, Note)] == []
+    assert ConnectChannel() in pair.a.device.handle(Tick(), pair.now)
+    operate.set_variable(pair.b.device, "failover.secure", "enable", pair.now)
+    assert pair.b.device.config.failover_secure
 
 
 def test_what_is_refused_changes_nothing() -> None:

@@ -91,7 +91,8 @@ class Active:
 
     def acks(self) -> list[Command]:
         """The peer acknowledges everything."""
-        return self.event(PeerMessages((Message(0, Ack(1000)),)))
+        last = self.device.sender.last_sent
+        return self.event(PeerMessages((Message(0, Ack(last)),)))
 
     def handshake(self) -> None:
         self.go(syn())

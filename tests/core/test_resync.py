@@ -73,7 +73,7 @@ def standby(messages: list[Message]) -> Tracker:
     table = FlowTable()
     receiver = Receiver(table, "traffic-group-1", frozenset({"vs_ssh"}))
     for message in messages:
-        assert receiver.apply(message, 0.0) == ""
+        assert receiver.apply(message, 0.0) == []
     (flow,) = table.flows()
     assert flow.tracker is not None
     return flow.tracker

@@ -4,43 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from emulator.device.channel import MAX_BUFFERED, ChannelLost, MirrorChannel
-from emulator.wire.mirror import Message, Mirrored
-from tests.device.test_relay import free_port
+from emulator.wire.mirror import Hello, Message, Mirrored
+from tests.support.channelends import Ends, connected
 
-ONE, TWO = IPv4Address("127.0.0.5"), IPv4Address("127.0.0.6")
 BODY = Mirrored(bytes(60_000))
+HELLO = Message(1, Hello("bigip-a", "traffic-group-1", True))
 
 
-@pytest.fixture
-def ends() -> Iterator[tuple[MirrorChannel, MirrorChannel]]:
-    """Connected; the second one accepted."""
-    port = free_port(str(ONE))
-    one, two = MirrorChannel(ONE, TWO, port), MirrorChannel(TWO, ONE, port)
-    one.connect()
-    two.listener.setblocking(True)
-    assert two.accept()
-    one.finish_connect()
-    yield one, two
-    for channel in (one, two):
-        channel.close()
-        channel.listener.close()
+@pytest.fixture(params=["clear", "secured"])
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
+    """Connected and introduced; the second one was taken in."""
+    with connected(tmp_path, secure=request.param == "secured") as made:
+        yield made
 
 
-def test_a_peer_that_does_not_read_fills_the_buffer_then_the_channel_is_lost(
-    ends: tuple[MirrorChannel, MirrorChannel],
-) -> None:
-    one, _ = ends
+def test_a_peer_that_does_not_read_fills_the_buffer_then_the_channel_is_lost(ends: Ends) -> None:
     sent = 0
 
     def send_all() -> None:
         nonlocal sent
         while sent < 1 << 30:
-            one.send(Message(1, BODY))
+            ends.one.send(Message(1, BODY))
             sent += 60_000
 
     with pytest.raises(ChannelLost, match="bytes buffered"):
@@ -48,26 +37,35 @@ def test_a_peer_that_does_not_read_fills_the_buffer_then_the_channel_is_lost(
     assert sent >= MAX_BUFFERED - 60_000
 
 
-def test_what_was_buffered_arrives_whole_and_in_order(
-    ends: tuple[MirrorChannel, MirrorChannel],
-) -> None:
-    one, two = ends
+def test_what_was_buffered_arrives_whole_and_in_order(ends: Ends) -> None:
     for number in range(1, 101):
-        one.send(Message(number, BODY))
-    assert one.wants_write
+        ends.one.send(Message(number, BODY))
+    assert ends.one.wants_write
     got: list[Message] = []
     deadline = time.monotonic() + 10
     while len(got) < 100 and time.monotonic() < deadline:
-        one.flush()
-        got += two.read()
+        ends.one.flush()
+        got += ends.two.read()
     assert [m.sequence for m in got] == list(range(1, 101))
-    assert not one.wants_write
+    assert not ends.one.wants_write
     assert {m.body for m in got} == {BODY}
 
 
-def test_an_ended_channel_says_so(ends: tuple[MirrorChannel, MirrorChannel]) -> None:
-    one, two = ends
-    one.close()
-    two.connection.setblocking(True)  # type: ignore[union-attr]
-    with pytest.raises(ChannelLost):
-        two.read()
+def test_an_ended_channel_says_so_and_is_no_refusal(ends: Ends) -> None:
+    ends.one.close()
+    with pytest.raises(ChannelLost, match="closed by the peer") as caught:
+        ends.until(ends.two.read)
+    assert caught.value.refused is None
+
+
+def test_the_channels_protection_is_known(ends: Ends) -> None:
+    assert ends.one.protection == ends.two.protection
+    assert ends.one.protection.startswith("TLSv1.3 ") == ends.secure
+
+
+def test_a_new_one_takes_the_place_of_the_old(ends: Ends) -> None:
+    old = ends.two.connection
+    another = MirrorChannel(*ends.addresses, ends.protect_one)
+    ends.introduce(another, HELLO)
+    assert ends.two.connection is not old
+    another.close()

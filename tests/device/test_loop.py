@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from emulator.device.channel import MirrorChannel
-from emulator.device.loop import Shell
+from emulator.device.peerlink import PeerLink
 from tests.device.test_relay import free_port
 
 
@@ -19,12 +19,12 @@ def test_an_event_of_a_channel_closed_in_the_same_round_is_nothing(renewed: bool
     are ready at once, and the former's commands close the channel."""
     address = IPv4Address("127.0.0.7")
     channel = MirrorChannel(address, address, free_port(str(address)))
-    shell = Shell.__new__(Shell)
-    shell._channel = channel
-    with socket.socket() as stale, channel.listener:
+    link = PeerLink.__new__(PeerLink)
+    link._channel = channel
+    with socket.socket() as stale, socket.create_server((str(address), channel._port)):
         if renewed:
-            channel.connect()
+            channel.connect(0.0)
             assert channel.connecting
-        shell._on_channel(stale, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        link.on_channel(stale, selectors.EVENT_READ | selectors.EVENT_WRITE)
         assert channel.connecting is renewed  # and a new one's connect is not taken for done
         channel.close()

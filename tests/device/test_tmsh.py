@@ -10,7 +10,7 @@ import pytest
 
 from emulator.core.config import Protocol, ServerType, Snat
 from emulator.core.device import Device
-from emulator.core.events import HeartbeatHeard
+from emulator.core.events import ChannelDown, ChannelUp, HeartbeatHeard, PeerRefused
 from emulator.core.flow import Flow, FlowState
 from emulator.device.tmsh import TmshError, answer, completions, connections, execute, prompt
 from emulator.lab.inputs.mapping import Source, translate
@@ -147,6 +147,27 @@ def test_ha_mirror() -> None:
     assert ours == {renamed.get(name, name) for name in theirs}
     assert "connected" in row
     assert "connected" not in answer(Device(config(), 0.0), "show sys ha-mirror", 1.0)
+
+
+def test_ha_mirror_of_a_secured_pair_and_what_it_has_refused() -> None:
+    """Beside the table; Errors counts. Nothing of it where there is nothing to say."""
+    device = Device(config("bigip-b", statemirror_secure=True, failover_secure=True), 0.0)
+    device.handle(ChannelUp("TLSv1.3 TLS_AES_256_GCM_SHA384"), 0.0)
+    for at in (1.0, 1.1, 2.5):
+        device.handle(PeerRefused("no-tls", f"at {at}"), at)
+    lines = answer(device, "show sys ha-mirror", 4.0).splitlines()
+    assert lines[4].endswith("  3")
+    said = "Mirroring channel: TLSv1.3 TLS_AES_256_GCM_SHA384. Heartbeats: authenticated."
+    assert lines[6] == said
+    assert lines[-1] == "no-tls  3      1s ago  at 2.5"
+    device.handle(ChannelDown("closed by the peer"), 5.0)
+    assert "Mirroring channel: no channel." in answer(device, "show sys ha-mirror", 5.0)
+
+
+def test_the_variables_that_secure_are_off_by_default() -> None:
+    for name in ("statemirror.secure", "failover.secure"):
+        ours = answer(Device(config(), 0.0), f"list sys db {name} all-properties", 1.0)
+        assert ours == published.DB.replace("statemirror.secure", name).strip()
 
 
 def test_failover_since() -> None:

@@ -56,6 +56,36 @@ def test_flows_opened_without_a_channel_are_not_mirrored(tmp_path: Path) -> None
     assert set(done.causes.values()) == {"mirror-channel-down"}
 
 
+SECURED = "\ndevices: {statemirror_secure: true}\n"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("commit", ["async", "sync"])
+def test_a_slow_channel_in_tls_is_slow_and_no_more(commit: str, tmp_path: Path) -> None:
+    """As in clear text: async loses what it had acknowledged, sync loses nothing."""
+    done = run(find("mirror-lag").read_text() + SECURED, tmp_path, "--commit", commit)
+    assert done.result["void"] is None
+    outcome = {"async": "STALLED", "sync": "SURVIVED"}[commit]
+    assert done.outcomes == {"bulk": outcome, "ssh": outcome, "idle": "SURVIVED"}
+    if commit == "async":
+        assert {done.causes["bulk"], done.causes["ssh"]} == {"mirror-lag"}
+    journal = (done.folder / "bigip-b.jsonl").read_text()
+    assert "TLSv1.3" in journal
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("fault", ["cut", "to-standby-lost", "to-active-lost"])
+def test_a_channel_in_tls_that_is_lost_is_lost_as_any(fault: str, tmp_path: Path) -> None:
+    text = find("mirror-channel-cut").read_text().replace("fault: cut", f"fault: {fault}")
+    done = run(text + SECURED, tmp_path)
+    assert done.result["void"] is None
+    assert set(done.outcomes.values()) == {"RESET"}
+    assert set(done.causes.values()) == {"mirror-channel-down"}
+    assert "mirror-invalidated" in (done.folder / "bigip-b.jsonl").read_text()
+
+
 def harmed(fault: str, folder: Path) -> Finished:
     """mirror-channel-cut with another fault."""
     return run(
@@ -63,8 +93,8 @@ def harmed(fault: str, folder: Path) -> Finished:
     )
 
 
-def run(text: str, folder: Path) -> Finished:
+def run(text: str, folder: Path, *options: str) -> Finished:
     path = folder / "mine.yaml"
     path.write_text(text)
     (folder / "runs").mkdir()
-    return run_cli(str(path), folder / "runs")
+    return run_cli(str(path), folder / "runs", *options)

@@ -169,3 +169,31 @@ def test_without_mirroring_there_is_no_channel() -> None:
     assert [check.text for check in wrong(found)] == [
         "no virtual server mirrors: there is no channel"
     ]
+
+
+SECURED = {"secure": {"statemirror": True, "failover": True}, "protection": "TLSv1.3 X"}
+
+
+def security(active: dict[str, Any], standby: dict[str, Any]) -> Check:
+    found = judge(
+        seen([], [], active=status("active", **active), standby=status("standby", **standby))
+    )
+    [check] = [check for check in found.checks if check.name == "security"]
+    return check
+
+
+def test_how_the_pair_is_secured_and_whom_it_turned_away() -> None:
+    """That strangers were refused keeps nobody from taking over."""
+    assert security({}, {}) == Check("security", True, "clear text")
+    said = security(SECURED, SECURED | {"refused": {"certificate": 2}})
+    assert said == Check(
+        "security", True,
+        "mirroring TLSv1.3 X, heartbeats authenticated; bigip-b refused 2 (certificate)",
+    )  # fmt: skip
+
+
+def test_one_secured_and_the_other_not_is_not_ready() -> None:
+    said = security(SECURED, {})
+    assert said == Check("security", False, "statemirror.secure is enabled at bigip-a only")
+    beats = security({"secure": {"failover": False}}, {"secure": {"failover": True}})
+    assert beats == Check("security", False, "failover.secure is enabled at bigip-b only")

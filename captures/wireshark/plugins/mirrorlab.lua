@@ -168,9 +168,10 @@ end
 -- Messages out of segments ------------------------------------------------------------------
 
 local streams, frames = {}, {} -- by place; by frame number: what was found on the first pass
+local secured = {} -- by place: the channel is in TLS
 
 function mirror.init()
-    streams, frames = {}, {}
+    streams, frames, secured = {}, {}, {}
 end
 
 -- Where the next message may begin in data that is none.
@@ -207,6 +208,12 @@ local function take_waiting(stream)
     end
 end
 
+-- Whether these bytes begin a TLS record.
+local function is_tls(data)
+    local kind, major = string.byte(data, 1, 2)
+    return kind ~= nil and kind >= 20 and kind <= 23 and major == 3
+end
+
 -- Cut the whole messages off a stream's buffer: list of {start, length, bad}, start from 0.
 local function cut(stream)
     local found, at = {}, 0
@@ -239,6 +246,10 @@ local function examine(tvb, pinfo)
     local place = place_of(pinfo)
     local stream = streams[place]
     local data = tvb:raw(0, tvb:len())
+    if secured[place] or (stream == nil and is_tls(data)) then
+        secured[place] = true -- statemirror.secure: nothing in it can be read here
+        return { messages = {}, note = "tls" }
+    end
     if stream == nil then
         -- The capture may begin in the middle of the stream, or this is another protocol.
         local first = next_magic(data, 1)
@@ -353,6 +364,11 @@ function mirror.dissector(tvb, pinfo, root)
     end
     if entry == nil then return 0 end
     pinfo.cols.protocol = "Mirroring"
+    if entry.note == "tls" then
+        root:add(mirror, tvb(), "Mirroring channel: in TLS"):add(f.part, tvb())
+        pinfo.cols.info = "[in TLS: statemirror.secure]"
+        return tvb:len()
+    end
     local words = {}
     for _, message in ipairs(entry.messages) do
         local range
@@ -389,20 +405,27 @@ local h = {
     order = ProtoField.uint8("mirrorlab_hb.order", "Place in the HA order"),
     sequence = ProtoField.uint32("mirrorlab_hb.sequence", "Sequence number"),
     device = ProtoField.string("mirrorlab_hb.device", "Device"),
+    counter = ProtoField.uint64("mirrorlab_hb.counter", "Counter against replays"),
+    tag = ProtoField.bytes("mirrorlab_hb.tag", "Authentication (HMAC-SHA256)"),
 }
 heartbeat.fields = h
 local no_heartbeat = ProtoExpert.new("mirrorlab_hb.malformed", "Malformed heartbeat",
     expert.group.MALFORMED, expert.severity.ERROR)
 heartbeat.experts = { no_heartbeat }
 
-function heartbeat.dissector(tvb, pinfo, root)
+function heartbeat.dissector(whole, pinfo, root)
     pinfo.cols.protocol = "Heartbeat"
-    local tree = root:add(heartbeat, tvb())
+    local tree, tvb = root:add(heartbeat, whole()), whole
+    if whole:len() > 44 and whole:raw(0, 2) == "HS" then -- failover.secure
+        tree:add(h.counter, whole(4, 8))
+        tree:add(h.tag, whole(whole:len() - 32, 32))
+        tvb = whole(12, whole:len() - 44):tvb()
+    end
     local short = tvb:len() < 10 or tvb:len() > 256
     if short or tvb:raw(0, 2) ~= "HB" or tvb(2, 1):uint() ~= 1 or tvb(3, 1):uint() > 1 then
         tree:add_proto_expert_info(no_heartbeat)
         pinfo.cols.info = "[malformed heartbeat]"
-        return tvb:len()
+        return whole:len()
     end
     tree:add(h.magic, tvb(0, 2))
     tree:add(h.version, tvb(2, 1))
@@ -419,7 +442,7 @@ function heartbeat.dissector(tvb, pinfo, root)
     end
     local resigned = tvb(4, 1):uint() % 2 == 1 and ", told to stand by" or ""
     pinfo.cols.info = string.format("%s is %s%s", device, ROLES[tvb(3, 1):uint()], resigned)
-    return tvb:len()
+    return whole:len()
 end
 
 DissectorTable.get("udp.port"):add(HEARTBEAT_PORT, heartbeat)

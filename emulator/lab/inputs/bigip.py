@@ -269,6 +269,8 @@ def set_db(name: str, text: str, node: Node, item: Item, into: Declared) -> None
     meaning = {
         "tm.rejectunmatched": "devices.reject_unmatched",
         "tm.fastl4_ack_mirror": "devices.ack_mirror",
+        "statemirror.secure": "devices.statemirror_secure",
+        "failover.secure": "devices.failover_secure",
         "failover.nettimeoutsec": "devices.failover_timeout_s",
         "statemirror.state": "virtual_server.mirroring, which is off where this is disabled",
     }

@@ -250,6 +250,8 @@ def _devices(
     for name, field_, false in (
         ("tm.rejectunmatched", "reject_unmatched", ("false", "disable")),
         ("tm.fastl4_ack_mirror", "ack_mirror", ("disable", "false")),
+        ("statemirror.secure", "statemirror_secure", ("disable", "false")),
+        ("failover.secure", "failover_secure", ("disable", "false")),
     ):
         if name in declared.db:
             text, node = declared.db[name]

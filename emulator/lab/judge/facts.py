@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from emulator.lab.judge.legs import Joiner
-from emulator.lab.judge.mirrorwatch import Down, Pair, channel_of, down_at, held_by, up_at
+from emulator.lab.judge.mirrorwatch import Down, Pair, channel_of, down_at, held_by, secured, up_at
 from emulator.lab.judge.streams import Stream
 from emulator.lab.judge.tracing import (
     ROUTER,
@@ -175,7 +175,8 @@ class Facts:
     transmissions: list[Transmission]  # all there were, those of no connection among them
     announcements: list[Announcement] = field(default_factory=list)
     channel: list[Transmission] = field(default_factory=list)
-    held: dict[Pair, SeqNum] = field(default_factory=dict)  # by the standby, of mirrored streams
+    # By the standby, of mirrored streams; None where the channel does not tell.
+    held: dict[Pair, SeqNum] | None = field(default_factory=dict)
     raw_datagrams: list[RawDatagram] = field(default_factory=list)
 
     def mirrored_from(self, device: str, sighting: Sighting) -> bool:
@@ -232,7 +233,7 @@ def gather(trace: Trace, records: Sequence[Record] = ()) -> Facts:
         connection.name = replayed.get(connection.client.remote.port, connection.name)
     channel = channel_of(trace)
     proxied = any(connection.proxied for connection in connections)
-    held = held_by(channel) if proxied else {}
+    held = None if secured(channel) else held_by(channel) if proxied else {}
     return Facts(
         connections, trace.points, ordered, trace.roles, trace.cut_frames, trace.end_ns,
         trace.transmissions, trace.announcements, channel, held, trace.datagrams,

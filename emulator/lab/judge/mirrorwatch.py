@@ -27,6 +27,7 @@ from emulator.wire.seqnum import SeqNum
 Pair = tuple[Endpoint, Endpoint]
 PORTS = range(1029, 1156)  # TCP 1029 and one more for each traffic group
 LOST_S = 4.0  # the devices' own time-out
+_TLS = (b"\x16\x03", b"\x17\x03", b"\x15\x03")  # handshake, data, alert: a message is "ML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ def _state_at(channel: Iterable[Transmission], active: str, now_ns: int) -> _Sta
     for sighting in sorted(seen, key=lambda s: s.frame):
         (state.sent if sighting.outgoing else state.received)(sighting)
     return state
+
+
+def secured(channel: Iterable[Transmission]) -> bool:
+    """Whether its messages are in TLS (`statemirror.secure`): then no capture tells what the
+    standby holds."""
+    return any(t.segment.payload.startswith(_TLS) for t in channel)
 
 
 def held_by(channel: Iterable[Transmission]) -> dict[Pair, SeqNum]:

@@ -54,6 +54,8 @@ def _by_channel(connection: Connection, facts: Facts) -> Lag | None:
     opening = connection.transmissions[0][0].arrival(first) if first else None
     if first is None or opening is None or not facts.mirrored_from(first, opening):
         return None  # it was older than the channel
+    if facts.held is None:
+        return None
     for direction in Direction:
         old = connection.acknowledged_by(first, direction)
         if old is None:

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from emulator.wire import pcapng
 from emulator.wire.arp import Arp, ArpError
-from emulator.wire.heartbeat import Heartbeat, HeartbeatError
+from emulator.wire.heartbeat import Heartbeat, HeartbeatError, unsealed
 from emulator.wire.segment import Segment, SegmentError
 
 ROUTER = "router"
@@ -235,7 +235,7 @@ def _udp(found: Trace, number: int, frame: pcapng.Frame, point: str, outgoing: b
 def _role(number: int, frame: pcapng.Frame, start: int) -> list[RoleReport]:
     """The heartbeat in an outgoing UDP frame, if it is one."""
     try:
-        heartbeat = Heartbeat.parse(frame.data[start + 8 :])
+        heartbeat = Heartbeat.parse(unsealed(frame.data[start + 8 :]))
     except HeartbeatError:
         return []
     if point_name(frame.interface).partition(":")[0] != heartbeat.device:

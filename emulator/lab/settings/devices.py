@@ -76,6 +76,21 @@ class VirtualServer(Model):
         return self.mirroring or self.persistence_mirroring
 
 
+class MirrorLimits(Model):
+    """What a standby takes from its peer; what is too much for it is counted and journalled."""
+
+    flows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        100_000, description="mirrored flows; one more is not entered"
+    )
+    persistence_records: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        100_000, description="mirrored persistence records; one more is not entered"
+    )
+    held_octets: Annotated[int, Field(ge=65_536, le=8 << 30)] = Field(
+        256 << 20,
+        description="bytes of all standard flows together; the flow that has one more is given up",
+    )
+
+
 class Devices(Model):
     """What both devices are set to."""
 
@@ -101,11 +116,34 @@ class Devices(Model):
     await_mirror: bool = Field(
         True, description="begin once the standby mirrors; false: whether or not it does"
     )
+    statemirror_secure: bool = Field(
+        False,
+        description="statemirror.secure: the mirroring channel in TLS 1.3, with certificates of "
+        "the pair's own",
+    )
+    failover_secure: bool | None = Field(
+        None,
+        description="failover.secure: heartbeats are authenticated; null: as statemirror_secure",
+    )
+    mirror_limits: MirrorLimits = Field(
+        MirrorLimits(), description="what a standby takes from its peer at most"
+    )
     takeover_kick: bool = Field(
         False,
         description="the new active device has the ends retransmit at once when their path is "
         "back (RFC 6069); a BIG-IP does not",
     )
+
+    @property
+    def secured(self) -> bool:
+        """Whether the pair needs its certificates and keys."""
+        return self.statemirror_secure or self.authenticated
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether heartbeats are."""
+        own = self.failover_secure
+        return self.statemirror_secure if own is None else own
 
 
 class OnPrem(Model):

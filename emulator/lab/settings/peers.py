@@ -30,6 +30,8 @@ def check_data_plane(
         "takes members in turn (virtual_server.persistence)": server.persistence is not None,
         "keeps idle flows as its kernel does (virtual_server.idle_timeout_s)": not proxy
         and server.idle_timeout_s != VirtualServer.model_fields["idle_timeout_s"].default,
+        "has no channel or heartbeats of ours to secure (devices.statemirror_secure, "
+        "devices.failover_secure)": devices.secured,
         "kicks nobody (devices.takeover_kick)": devices.takeover_kick,
         "answers no load balancer's probes (cloud.load_balancer)": cloud.load_balancer is not None,
         "has no channel on TCP 1029 to harm (mirror_channel)": channel is not None,

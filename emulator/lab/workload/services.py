@@ -14,6 +14,7 @@ from pathlib import Path
 
 from emulator.lab.control_plane import aws_files
 from emulator.lab.deployment import BACKENDS, entry_address
+from emulator.lab.ownership import write_private
 from emulator.lab.settings.scenario import Scenario
 from emulator.lab.workload import ftp, postgresql
 from emulator.lab.workload.applications import PORTS
@@ -53,7 +54,7 @@ def write_etc(world: World, scenario: Scenario, folder: Path) -> None:
     _write_accounts(folder, etc)
     (folder / "aws").mkdir(exist_ok=True)
     for name, content in aws_files(scenario, world).items():
-        (folder / "aws" / name).write_text(content)
+        write_private(folder / "aws" / name, content.encode())
     (etc / "ssh" / "ssh_config").write_text(
         f"Host *\n  User root\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n"
         "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"

@@ -10,7 +10,7 @@ from emulator.lab.inputs.mapping import Translation
 from emulator.lab.inputs.tree import InputError
 from emulator.lab.scenario_file import find, load
 from emulator.lab.settings.scenario import Scenario
-from tests.support.inputs import failover, of_files, of_texts, service
+from tests.support.inputs import SAMPLES, failover, of_files, of_texts, service
 
 TAGS = {"f5_cloud_failover_label": "x"}
 
@@ -305,6 +305,37 @@ def test_mirroring_that_cannot_run_is_off(name: str) -> None:
     assert made(found).virtual_server.mirroring is False
     assert found.server is not None
     assert found.server.mirroring is True
+
+
+@pytest.mark.parametrize(
+    ("variables", "secure", "authenticated"),
+    [
+        ({"statemirror.secure": "enable"}, True, True),
+        ({"failover.secure": "enable"}, False, True),
+        ({"statemirror.secure": "disable"}, False, False),
+        ({"statemirror.secure": "enable", "failover.secure": "disable"}, True, False),
+    ],
+)
+def test_what_is_secured_is_taken_over(
+    variables: dict[str, str], secure: bool, authenticated: bool
+) -> None:
+    """From a configuration file, a tmsh command and Declarative Onboarding alike."""
+    files = "onprem-base.conf", "onprem.conf"
+    conf = "\n".join((SAMPLES / name).read_text() for name in files)
+    stanzas = "".join(f"sys db {k} {{\n    value {v}\n}}\n" for k, v in variables.items())
+    typed = "".join(f"modify sys db {k} value {v}\n" for k, v in variables.items())
+    onboarding = {
+        "class": "Device",
+        "schemaVersion": "1.0.0",
+        "Common": {"class": "Tenant", "db": {"class": "DbVariables", **variables}},
+    }
+    for texts in (
+        {"bigip_conf": f"{conf}\n{stanzas}"},
+        {"bigip_conf": f"{conf}\n{typed}"},
+        {"bigip_conf": conf, "do": onboarding},
+    ):
+        devices = made(of_texts(**texts)).devices
+        assert (devices.statemirror_secure, devices.authenticated) == (secure, authenticated)
 
 
 def test_inputs_are_laid_over_a_scenario() -> None:

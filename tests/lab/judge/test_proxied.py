@@ -76,6 +76,18 @@ def test_lag_by_what_was_lost_on_the_channel() -> None:
     assert found(talk) == ("STALLED", "mirror-lag")
 
 
+def test_a_secured_channel_says_nothing_of_what_came_over_it() -> None:
+    """No lag is made of what cannot be read; the devices' acknowledgements still tell."""
+    talk = talking()
+    talk.says(b"x" * 50, "a", mirrored=False, relayed=False)
+    later(talk)
+    facts = talk.facts()
+    [connection] = facts.connections
+    assert mirror_lag(connection, facts) is not None
+    facts.held = None
+    assert mirror_lag(connection, facts) is None
+
+
 def test_what_was_mirrored_is_not_lag() -> None:
     talk = talking()
     talk.says(b"x" * 50, "a", relayed=False)
