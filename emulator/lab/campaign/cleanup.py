@@ -300,6 +300,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", type=int, metavar="TRIAL", help="this one of the seed's")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is taken down
     print(f"seed {options.seed}", flush=True)
     trials: list[Trial] = []
     for number in [options.only] if options.only else range(1, options.count + 1):

@@ -1,0 +1,27 @@
+"""Which of OpenSSH's regression scripts go through the pair, and why the others do not."""
+
+from __future__ import annotations
+
+# What they are about: a connection, and what runs in it.
+SCRIPTS = (
+    "connect", "connect-privsep", "connect-uri", "proto-version",
+    "proto-mismatch", "exit-status", "exit-status-signal", "envpass", "transfer", "banner",
+    "rekey", "stderr-data", "stderr-after-eof", "broken-pipe", "try-ciphers", "yes-head",
+    "login-timeout", "keyscan", "scp3", "scp-uri", "sftp", "sftp-cmds", "sftp-badcmds",
+    "sftp-batch", "sftp-glob", "sftp-uri", "dynamic-forward", "forwarding", "multiplex",
+    "reconfigure", "localcommand", "forcecommand", "kextype", "keytype", "forward-control",
+    "integrity", "multipubkey", "limit-keytype", "brokenkeys", "allow-deny-users", "authinfo",
+    "hostkey-rotate", "channel-timeout", "connection-timeout", "dhgex", "agent", "cert-file",
+)  # fmt: skip
+_LOCAL = "opens no connection"
+SKIPPED = {
+    **dict.fromkeys(
+        ("addrmatch", "agent-getpeereid", "agent-ptrace", "agent-subprocess", "agent-timeout",
+         "cfginclude", "cfgparse", "keygen-change", "keygen-comment", "keygen-convert",
+         "keygen-knownhosts", "keygen-moduli", "keygen-sshfp", "krl", "servcfginclude",
+         "sshcfgparse", "sshsig"),
+        _LOCAL,
+    ),
+    "proxy-connect": "wants SSH_CONNECTION to be unknown: here there is a connection",
+    "scp": "its wrapper runs the remote program beside it, without a connection",
+}  # fmt: skip
