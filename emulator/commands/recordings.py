@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from emulator.lab.replay.prepare import Wish, chosen, listing, look, prepare
 from emulator.lab.replay.recording import Moment, Recording, RecordingError
 from emulator.lab.replay.traffic import Replay
 from emulator.lab.settings.scenario import Failover, How, Scenario
+from emulator.lab.spool import spool
 
 _BAR_FROM = 20 << 20  # bytes: a smaller file is read before a bar could be seen
 _LONG_S = 120.0
@@ -123,15 +123,10 @@ def replay(  # one parameter an option
         with _readable():
             _packets(wanted, found, picked, form, output)
         return
-    with tempfile.TemporaryDirectory(prefix="mirrorlab-replay-", dir=_spool()) as folder:
+    with spool() as folder:
         with _readable(), _reading(recording) as progress:
-            told = prepare(found, origin, picked, wanted, wish, Path(folder), progress)
+            told = prepare(found, origin, picked, wanted, wish, folder, progress)
         _run(told, wanted, form, output)
-
-
-def _spool() -> str | None:
-    """On disk where there is one: /tmp may be memory."""
-    return "/var/tmp" if Path("/var/tmp").is_dir() else None
 
 
 def _for_replay(scenario: Scenario, how: str | None, moment: Moment | None) -> Scenario:

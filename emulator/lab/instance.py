@@ -35,6 +35,7 @@ from emulator.lab.deployment import (
 from emulator.lab.endpoints import endpoint_steps
 from emulator.lab.peers.dataplane import Peer
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.spool import sweep
 from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.applications import PORTS, ports
 from emulator.lab.workload.services import listening, start_services, write_etc, write_keys
@@ -74,6 +75,7 @@ class Lab:
         self.folder = ROOT / lab
         self.evidence = evidence or self.folder
         self.world: World = world(scenario, lab)
+        self._made = False
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._unwatched: list[subprocess.Popen[bytes]] = []  # may end without being missed
 
@@ -96,6 +98,7 @@ class Lab:
                 raise LabExists(
                     f"lab {self.id!r} is already up: mirrorlab down, or --name for another one"
                 )
+            self._made = True
             self.folder.mkdir(mode=0o700)
         self.evidence.mkdir(parents=True, exist_ok=True)
         stored = {
@@ -274,8 +277,9 @@ class Lab:
         return str(ask(self.socket(node), {"tmsh": line})["text"])
 
     def destroy(self) -> None:
-        """Kill, remove, forget; idempotent."""
-        down(self.id)
+        """Kill, remove, forget; idempotent. Not what another process made by the same name."""
+        if self._made:
+            down(self.id)
         for process in [*self._processes.values(), *self._unwatched]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
@@ -299,12 +303,25 @@ def read_log(path: Path) -> list[dict[str, object]]:
 
 
 def down(lab: str) -> bool:
-    """Take a lab down, whatever is left of it; False when there was nothing."""
-    namespaces = labs().get(check_id(lab), [])
+    """Take a lab down, whatever is left of it; False when there was nothing.
+
+    Ctrl-C in the middle is heard once all is down: half a lab is of no use to anybody.
+    """
+    check_id(lab)
+    try:
+        return _down(lab)
+    except KeyboardInterrupt:
+        _down(lab)  # from here on a command ignores signals (commands.terminal)
+        raise
+
+
+def _down(lab: str) -> bool:
+    namespaces = labs().get(lab, [])
     folder = ROOT / lab
     found = bool(namespaces) or folder.exists()
     destroy(namespaces)
     shutil.rmtree(folder, ignore_errors=True)
+    sweep()
     return found
 
 
