@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator.lab.campaign.leftovers import Trace
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.settings.scenario import How
 from emulator.lab.wait import LabFault, wait_until
 from netns.build import labs, processes
@@ -300,7 +301,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", type=int, metavar="TRIAL", help="this one of the seed's")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is taken down
+    unwind_on_signals()
     print(f"seed {options.seed}", flush=True)
     trials: list[Trial] = []
     for number in [options.only] if options.only else range(1, options.count + 1):

@@ -40,6 +40,7 @@ from emulator.lab.campaign.opensshlist import SCRIPTS, SKIPPED
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import silence_ends, trigger
 from emulator.lab.instance import Lab
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.lookout import flows
 from emulator.lab.settings.scenario import How, Scenario
 from emulator.lab.wait import LabFault, wait_until
@@ -276,7 +277,7 @@ def main() -> int:
     if not REGRESS.is_dir():
         print(f"no {REGRESS}: make openssh installs it (Debian: openssh-tests)", file=sys.stderr)
         return 3
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is taken down
+    unwind_on_signals()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="mirrorlab-openssh-") as folder:
         pair = Pair(options.kind, Path(folder))
