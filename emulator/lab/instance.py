@@ -77,7 +77,8 @@ class Lab:
         self.world: World = world(scenario, lab)
         self._made = False
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._unwatched: list[subprocess.Popen[bytes]] = []  # may end without being missed
+        self._services: list[subprocess.Popen[bytes]] = []
+        self._unwatched: list[subprocess.Popen[bytes]] = []  # killed on purpose
 
     @classmethod
     def load(cls, lab: str) -> Lab:
@@ -122,7 +123,7 @@ class Lab:
         write_keys(self.folder)
         for node in DEVICES:
             self.start_device(node)
-        self._unwatched += start_services(self.world, self.folder, self.scenario)
+        self._services += start_services(self.world, self.folder, self.scenario)
         self.wait_ready()
 
     def start_fabric(self) -> None:
@@ -241,6 +242,10 @@ class Lab:
                 log = (self.folder / f"{name}.log").read_text(errors="replace").strip()
                 last = log.splitlines()[-1] if log else "no message"
                 raise LabFault(f"{name} ended with status {process.returncode}: {last}")
+        for process in self._services:
+            if process.poll() is not None:
+                what = " ".join(map(str, process.args)).rpartition("/etc ")[2]  # type: ignore[arg-type]
+                raise LabFault(f"a server ended with status {process.returncode}: {what}")
 
     def forget_process(self, name: str) -> int:
         """It is about to be killed on purpose; returns its process id, raises NoSuchLab."""
@@ -280,10 +285,11 @@ class Lab:
         """Kill, remove, forget; idempotent. Not what another process made by the same name."""
         if self._made:
             down(self.id)
-        for process in [*self._processes.values(), *self._unwatched]:
+        for process in [*self._processes.values(), *self._services, *self._unwatched]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
         self._processes.clear()
+        self._services.clear()
         self._unwatched.clear()
 
     def _python(self, name: str, node: str, arguments: list[str | Path]) -> None:

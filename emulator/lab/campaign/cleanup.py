@@ -291,7 +291,9 @@ ORDER = (
 def _general(stage: str) -> str:
     if stage.endswith("by hand"):
         return "by hand"
-    return next((s for s in ORDER if stage.startswith(s)), "session settled")
+    if stage == "start":
+        return stage
+    return next((s for s in ORDER[1:] if stage.startswith(s)), "session settled")
 
 
 def main() -> int:
