@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from emulator.lab.settings.scenario import How
 from emulator.lab.wait import LabFault, wait_until
 from netns.build import labs, processes
 
-MIRRORLAB = [sys.executable, "-m", "emulator.cli"]
+MIRRORLAB = (sys.executable, "-m", "emulator.cli")
 RECORDING = "captures/reference/article-telnet.pcapng"
 COMMANDS = (
     "run article-snat-pool",
@@ -86,12 +86,13 @@ class Command:
 
     words: list[str]
     trace: Trace
+    program: Sequence[str] = MIRRORLAB
     stages: list[str] = field(default_factory=lambda: ["start"])
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
-            [*MIRRORLAB, *self.words], env=self.trace.environment(), start_new_session=True,
+            [*self.program, *self.words], env=self.trace.environment(), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)

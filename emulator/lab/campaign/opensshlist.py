@@ -5,7 +5,7 @@ from __future__ import annotations
 # What they are about: a connection, and what runs in it.
 SCRIPTS = (
     "connect", "connect-privsep", "connect-uri", "proto-version",
-    "proto-mismatch", "exit-status", "exit-status-signal", "envpass", "transfer", "banner",
+    "exit-status", "exit-status-signal", "envpass", "transfer", "banner",
     "rekey", "stderr-data", "stderr-after-eof", "broken-pipe", "try-ciphers", "yes-head",
     "login-timeout", "keyscan", "scp3", "scp-uri", "sftp-cmds", "sftp-badcmds",
     "sftp-batch", "sftp-glob", "sftp-uri", "dynamic-forward", "forwarding", "multiplex",
@@ -23,6 +23,7 @@ SKIPPED = {
         _LOCAL,
     ),
     "proxy-connect": "wants SSH_CONNECTION to be unknown: here there is a connection",
+    "proto-mismatch": "wants the exit status of sshd itself, not that of the connection to it",
     "sftp": "120,000 round trips of 5 bytes: the better part of an hour here",
     "scp": "its wrapper runs the remote program beside it, without a connection",
 }  # fmt: skip
