@@ -28,6 +28,7 @@ from emulator.commands.terminal import (
     need_host,
     stderr,
     stdout,
+    unwritable,
 )
 from emulator.lab.replay.account import Json, ended
 from emulator.lab.replay.flows import Flow
@@ -227,7 +228,7 @@ def _run(told: Replay, scenario: Scenario, form: str, output: Path) -> None:
         try:
             done = run_scenario(scenario, output, progress=progress, traffic=told)
         except OSError as error:
-            raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
+            raise unwritable(error, output) from error
     if form == "json":
         click.echo(json.dumps(done.result, indent=2))
     else:

@@ -5,6 +5,7 @@ Results go to `stdout`, progress and logs to `stderr`.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -40,6 +41,12 @@ class Fail(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(f"mirrorlab: {self.message}", err=True)
+
+
+def unwritable(error: OSError, place: Path) -> Fail:
+    """What to say when `place` could not be written to: a full disk is this host's."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Fail(f"{error.filename or place}: {error.strerror}", CANNOT if full else USAGE)
 
 
 def need_root() -> None:

@@ -101,8 +101,10 @@ class Command:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            found = _STAGE.match(line)
-            (self.stages if found else self.said).append(found[1] if found else line.rstrip())
+            if found := _STAGE.match(line):
+                self.stages.append(found[1])
+            elif line.strip():
+                self.said.append(line.rstrip())
 
     def wait(self) -> int:
         """Its exit status; raises LabFault when it does not end."""
