@@ -231,33 +231,64 @@ def labs() -> dict[str, list[str]]:
 def destroy(namespaces: Iterable[str]) -> None:
     """Kill everything inside the namespaces, then remove them. Idempotent.
 
-    Raises BuildError when a process outlives SIGKILL for KILL_DEADLINE_S.
+    A process may be on its way into one while we look, so they are looked at once more when no
+    name leads there any longer; held open till then, or a namespace of somebody else's could
+    get the number of one of ours. Raises BuildError when a process outlives SIGKILL for
+    KILL_DEADLINE_S.
     """
     names = [name for name in namespaces if (RUN_NETNS / name).exists()]
+    with contextlib.ExitStack() as held:
+        inside = set()
+        for name in names:
+            with contextlib.suppress(OSError):
+                handle = held.enter_context((RUN_NETNS / name).open())
+                inside.add(_identity(os.fstat(handle.fileno())))
+        _kill_all(inside, names)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                netns.remove(name)
+        _kill_all(inside, names)
+
+
+def _kill_all(inside: set[tuple[int, int]], names: list[str]) -> None:
     deadline = time.monotonic() + KILL_DEADLINE_S
-    while pids := processes(names):
+    while pids := _processes(inside, names):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             raise BuildError(f"processes {pids} of {names} do not die")
         time.sleep(0.01)
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            netns.remove(name)
 
 
 def processes(namespaces: Iterable[str]) -> list[int]:
-    """The processes whose network namespace is one of these (zombies excepted)."""
-    inodes = set()
-    for name in namespaces:
+    """The processes whose network namespace is one of these (zombies excepted), and those that
+    `ip netns exec` is about to bring there."""
+    names = list(namespaces)
+    inside = set()
+    for name in names:
         with contextlib.suppress(OSError):
-            inodes.add((RUN_NETNS / name).stat().st_ino)
+            inside.add(_identity((RUN_NETNS / name).stat()))
+    return _processes(inside, names)
+
+
+def _processes(inside: set[tuple[int, int]], names: list[str]) -> list[int]:
+    entering = {f"ip\0netns\0exec\0{name}\0".encode() for name in names}
+    longest = max(map(len, entering), default=0)
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            if (entry / "ns/net").stat().st_ino in inodes:
+            if _identity((entry / "ns/net").stat()) in inside:
+                found.append(int(entry.name))
+                continue
+            with (entry / "cmdline").open("rb") as words:
+                start = words.read(longest)
+            if start.startswith(b"ip\0") and any(map(start.startswith, entering)):
                 found.append(int(entry.name))
     return found
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -29,6 +29,7 @@ from emulator.commands.terminal import (
     need_peers,
     stderr,
     stdout,
+    unwritable,
 )
 from emulator.lab import scenario_file
 from emulator.lab.settings.scenario import Failover, How, Scenario
@@ -112,7 +113,7 @@ def run(  # one parameter an option
                 chosen, output, progress=progress, behind=BEHIND[behind] if behind else None
             )
         except OSError as error:
-            raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
+            raise unwritable(error, output) from error
     keep_inputs(inputs, done.folder)
     if form == "json":
         click.echo(json.dumps(done.result, indent=2))

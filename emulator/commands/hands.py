@@ -63,6 +63,7 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
         lab.create()
         built_s = time.monotonic() - start
         lab.start()
+        harm = _harm(lab)
     except LabExists:
         raise
     except BaseException:
@@ -73,9 +74,8 @@ def up(scenario: str, name: str, kind_of_world: str | None, dry_run: bool) -> No
         f"servers and devices in {time.monotonic() - start - built_s:.2f} s more"
     )
     click.echo(picture(lab.world))
-    _harm(lab)
     click.echo(
-        f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
+        harm + f"\nThe virtual server is {entry_address(chosen)}, port 22 (ssh), 23 (telnet), "
         f"7 (echo),\n{_others()}.\nNow: mirrorlab shell client, and there: ssh vip"
     )
 
@@ -85,21 +85,20 @@ def _others() -> str:
     return ", ".join(f"{port} ({kind})" for kind, port in kinds.items())
 
 
-def _harm(lab: Any) -> None:
-    """The scenario's fault of the mirroring channel, where there is one."""
+def _harm(lab: Any) -> str:
+    """Make the scenario's fault of the mirroring channel, where there is one; what to say of it."""
     from emulator.lab.channelfaults import inject
 
     fault = lab.scenario.mirror_channel
     if fault is None:
-        return
+        return ""
     if fault.before_failover_s is not None:
-        click.echo(
+        return (
             f"The mirroring channel is whole: its fault ({fault.fault}) belongs "
-            f"{fault.before_failover_s:g} s before the failover. mirrorlab channel makes it."
+            f"{fault.before_failover_s:g} s before the failover. mirrorlab channel makes it.\n"
         )
-        return
     inject(lab, fault)
-    click.echo(f"The mirroring channel: {fault.fault}. mirrorlab channel heal ends that.")
+    return f"The mirroring channel: {fault.fault}. mirrorlab channel heal ends that.\n"
 
 
 @click.command()

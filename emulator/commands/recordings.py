@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from emulator.commands.terminal import (
     need_host,
     stderr,
     stdout,
+    unwritable,
 )
 from emulator.lab.replay.account import Json, ended
 from emulator.lab.replay.flows import Flow
@@ -36,6 +36,7 @@ from emulator.lab.replay.prepare import Wish, chosen, listing, look, prepare
 from emulator.lab.replay.recording import Moment, Recording, RecordingError
 from emulator.lab.replay.traffic import Replay
 from emulator.lab.settings.scenario import Failover, How, Scenario
+from emulator.lab.spool import spool
 
 _BAR_FROM = 20 << 20  # bytes: a smaller file is read before a bar could be seen
 _LONG_S = 120.0
@@ -123,15 +124,10 @@ def replay(  # one parameter an option
         with _readable():
             _packets(wanted, found, picked, form, output)
         return
-    with tempfile.TemporaryDirectory(prefix="mirrorlab-replay-", dir=_spool()) as folder:
+    with spool() as folder:
         with _readable(), _reading(recording) as progress:
-            told = prepare(found, origin, picked, wanted, wish, Path(folder), progress)
+            told = prepare(found, origin, picked, wanted, wish, folder, progress)
         _run(told, wanted, form, output)
-
-
-def _spool() -> str | None:
-    """On disk where there is one: /tmp may be memory."""
-    return "/var/tmp" if Path("/var/tmp").is_dir() else None
 
 
 def _for_replay(scenario: Scenario, how: str | None, moment: Moment | None) -> Scenario:
@@ -232,7 +228,7 @@ def _run(told: Replay, scenario: Scenario, form: str, output: Path) -> None:
         try:
             done = run_scenario(scenario, output, progress=progress, traffic=told)
         except OSError as error:
-            raise Fail(f"{error.filename or output}: {error.strerror}", USAGE) from error
+            raise unwritable(error, output) from error
     if form == "json":
         click.echo(json.dumps(done.result, indent=2))
     else:

@@ -5,19 +5,19 @@ Results go to `stdout`, progress and logs to `stderr`.
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 
 from emulator.device.control import ControlError
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.wait import LabFault
 from netns import doctor as host
 from netns.build import BuildError
@@ -41,6 +41,12 @@ class Fail(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(f"mirrorlab: {self.message}", err=True)
+
+
+def unwritable(error: OSError, place: Path) -> Fail:
+    """What to say when `place` could not be written to: a full disk is this host's."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Fail(f"{error.filename or place}: {error.strerror}", CANNOT if full else USAGE)
 
 
 def need_root() -> None:
@@ -98,32 +104,9 @@ class Main(click.Group):
             raise Fail(f"lab fault: {error}", FAULT) from error
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _on_interrupt() -> None:
-    """SIGINT, SIGTERM and SIGHUP unwind the stack once, so that everything is cleaned up; a second
-    one must not stop the clean-up.
-
-    Only here: pyroute2 forks helpers and ends them with SIGTERM, and a helper must die of
-    it, not unwind our stack a second time.
-    """
-    owner = os.getpid()
-
-    def interrupt(_: int, __: FrameType | None) -> NoReturn:
-        if os.getpid() != owner:
-            os._exit(128 + signal.SIGTERM)
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in _ENDING:
-        signal.signal(number, interrupt)
-
-
 def run_command(command: click.Command) -> NoReturn:
     """Run a command to the process's end, whatever that is."""
-    _on_interrupt()
+    unwind_on_signals()
     start: Callable[..., Any] = command.main
     try:
         start(standalone_mode=False)

@@ -99,13 +99,15 @@ class Experiment:
     def _check(self) -> None:
         self._lab.check_processes()
         self._capture.check()
+        if failed := self._traffic.failed_to_open():
+            raise LabFault(f"the program of {failed[0]} failed")
 
     def _open_sessions(self) -> None:
         self._traffic.start()
 
         def conversing() -> bool:
             self._check()
-            if failed := self._traffic.ended() or self._traffic.failed_to_open():
+            if failed := self._traffic.ended():
                 raise LabFault(f"a session did not open: {failed[0]}")
             return self._traffic.opened()
 

@@ -38,6 +38,7 @@ from emulator.lab.endpoints import endpoint_steps
 from emulator.lab.ownership import write_private
 from emulator.lab.peers.dataplane import Peer
 from emulator.lab.settings.scenario import Scenario
+from emulator.lab.spool import sweep
 from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.applications import PORTS, ports
 from emulator.lab.workload.services import listening, start_services, write_etc, write_keys
@@ -77,8 +78,10 @@ class Lab:
         self.folder = ROOT / lab
         self.evidence = evidence or self.folder
         self.world: World = world(scenario, lab)
+        self._made = False
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._unwatched: list[subprocess.Popen[bytes]] = []  # may end without being missed
+        self._services: list[subprocess.Popen[bytes]] = []
+        self._unwatched: list[subprocess.Popen[bytes]] = []  # killed on purpose
 
     @classmethod
     def load(cls, lab: str) -> Lab:
@@ -99,6 +102,7 @@ class Lab:
                 raise LabExists(
                     f"lab {self.id!r} is already up: mirrorlab down, or --name for another one"
                 )
+            self._made = True
             self.folder.mkdir(mode=0o700)
         self.evidence.mkdir(parents=True, exist_ok=True)
         stored = {
@@ -124,7 +128,7 @@ class Lab:
             trust.establish(self.folder, DEVICES)
         for node in DEVICES:
             self.start_device(node)
-        self._unwatched += start_services(self.world, self.folder, self.scenario)
+        self._services += start_services(self.world, self.folder, self.scenario)
         self.wait_ready()
 
     def start_fabric(self) -> None:
@@ -245,6 +249,10 @@ class Lab:
                 log = (self.folder / f"{name}.log").read_text(errors="replace").strip()
                 last = log.splitlines()[-1] if log else "no message"
                 raise LabFault(f"{name} ended with status {process.returncode}: {last}")
+        for process in self._services:
+            if process.poll() is not None:
+                what = " ".join(map(str, process.args)).rpartition("/etc ")[2]  # type: ignore[arg-type]
+                raise LabFault(f"a server ended with status {process.returncode}: {what}")
 
     def forget_process(self, name: str) -> int:
         """It is about to be killed on purpose; returns its process id, raises NoSuchLab."""
@@ -283,12 +291,14 @@ class Lab:
         return str(ask(self.socket(node), {"tmsh": line})["text"])
 
     def destroy(self) -> None:
-        """Kill, remove, forget; idempotent."""
-        down(self.id)
-        for process in [*self._processes.values(), *self._unwatched]:
+        """Kill, remove, forget; idempotent. Not what another process made by the same name."""
+        if self._made:
+            down(self.id)
+        for process in [*self._processes.values(), *self._services, *self._unwatched]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
         self._processes.clear()
+        self._services.clear()
         self._unwatched.clear()
 
     def _python(self, name: str, node: str, arguments: list[str | Path]) -> None:
@@ -308,12 +318,25 @@ def read_log(path: Path) -> list[dict[str, object]]:
 
 
 def down(lab: str) -> bool:
-    """Take a lab down, whatever is left of it; False when there was nothing."""
-    namespaces = labs().get(check_id(lab), [])
+    """Take a lab down, whatever is left of it; False when there was nothing.
+
+    Ctrl-C in the middle is heard once all is down: half a lab is of no use to anybody.
+    """
+    check_id(lab)
+    try:
+        return _down(lab)
+    except KeyboardInterrupt:
+        _down(lab)  # from here on a command ignores signals (commands.terminal)
+        raise
+
+
+def _down(lab: str) -> bool:
+    namespaces = labs().get(lab, [])
     folder = ROOT / lab
     found = bool(namespaces) or folder.exists()
     destroy(namespaces)
     shutil.rmtree(folder, ignore_errors=True)
+    sweep()
     return found
 
 

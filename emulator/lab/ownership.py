@@ -1,10 +1,12 @@
-"""What root makes for a user of sudo belongs to that user."""
+"""Files that runs make: what root makes for a user of sudo belongs to that user; a full disk."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+
+_LEAST_BYTES = 64 << 10
 
 
 def hand_over(paths: Iterable[Path]) -> None:
@@ -28,3 +30,16 @@ def write_private(path: Path, content: bytes) -> None:
 def missing(folder: Path) -> list[Path]:
     """The folder and those above it, as far as they are still to be made."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def full(*folders: Path) -> Path | None:
+    """The first of the folders on a disk without space: nothing that is written there can be
+    relied upon."""
+    for folder in folders:
+        try:
+            disk = os.statvfs(folder)
+        except OSError:
+            continue
+        if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
+            return folder
+    return None

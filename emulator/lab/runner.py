@@ -26,7 +26,7 @@ from emulator.lab.experiment import Behind, Experiment, Progress, TrafficOf
 from emulator.lab.instance import Lab
 from emulator.lab.judge.facts import Facts
 from emulator.lab.meter import measure_host
-from emulator.lab.ownership import hand_over, missing
+from emulator.lab.ownership import full, hand_over, missing
 from emulator.lab.provenance import keep_scenario
 from emulator.lab.report import pages
 from emulator.lab.result import Disturbance, MirrorState, Result
@@ -144,7 +144,12 @@ def _conduct(lab: Lab, experiment: Experiment) -> None:
         stack.callback(lab.destroy)
         stack.callback(_keep_logs, lab)
         stack.callback(experiment.stop)
-        experiment.run()
+        try:
+            experiment.run()
+        except _FAULTS as error:
+            if place := full(lab.folder, lab.evidence):  # whatever has failed for want of it
+                raise LabFault(f"no space left on the disk of {place}") from error
+            raise
 
 
 def _keep_logs(lab: Lab) -> None:

@@ -14,8 +14,8 @@ import pytest
 BODY = """
 import os, sys, time
 from emulator.commands.keys import key, single_keys
-from emulator.commands.terminal import _on_interrupt
-_on_interrupt()
+from emulator.lab.interrupts import unwind_on_signals
+unwind_on_signals()
 try:
     with single_keys():
         print("raw", flush=True)

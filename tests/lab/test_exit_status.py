@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from emulator import cli
 from emulator.commands import experiments
+from emulator.commands.terminal import unwritable
 from emulator.lab import runner
 
 
@@ -92,3 +95,9 @@ def test_every_command_listed_is_there_and_helps() -> None:
         done = CliRunner().invoke(cli.cli, [name, "--help"])
         assert done.exit_code == 0, done.output
         assert f"{name} " in done.stdout
+
+
+@pytest.mark.parametrize(("code", "status"), [(errno.ENOSPC, 3), (errno.EACCES, 2)])
+def test_a_full_disk_is_the_host_s(code: int, status: int) -> None:
+    failure = unwritable(OSError(code, os.strerror(code)), Path("runs"))
+    assert (failure.exit_code, failure.message) == (status, f"runs: {os.strerror(code)}")

@@ -119,6 +119,8 @@ def open_ssh(address: str, etc: Path, host: str = "") -> Transport:
         except subprocess.TimeoutExpired:
             process.kill()
             return "ssh closed its output and did not exit"
+        if code < 0:
+            raise SystemExit(f"ssh was ended by signal {-code}")  # nothing that a network does
         lines = errors.read().decode(errors="replace").strip().splitlines()
         return f"ssh exited {code}: {lines[-1].strip() if lines else 'no message'}"
 

@@ -29,7 +29,7 @@ class Traffic(Protocol):
     def opened(self) -> bool: ...
 
     def failed_to_open(self) -> list[str]:
-        """Processes that ended without a word in their log: a fault of ours."""
+        """Processes that failed or were killed, then or later: a fault of ours."""
 
     def ended(self) -> list[str]:
         """Connections that have come to an end they should not, with the reason."""

@@ -1,0 +1,29 @@
+"""Which of OpenSSH's regression scripts go through the pair, and why the others do not."""
+
+from __future__ import annotations
+
+# What they are about: a connection, and what runs in it.
+SCRIPTS = (
+    "connect", "connect-privsep", "connect-uri", "proto-version",
+    "exit-status", "exit-status-signal", "envpass", "transfer", "banner",
+    "rekey", "stderr-data", "stderr-after-eof", "broken-pipe", "try-ciphers", "yes-head",
+    "login-timeout", "keyscan", "scp3", "scp-uri", "sftp-cmds", "sftp-badcmds",
+    "sftp-batch", "sftp-glob", "sftp-uri", "dynamic-forward", "forwarding", "multiplex",
+    "reconfigure", "localcommand", "forcecommand", "kextype", "keytype", "forward-control",
+    "integrity", "multipubkey", "limit-keytype", "brokenkeys", "allow-deny-users", "authinfo",
+    "hostkey-rotate", "channel-timeout", "connection-timeout", "dhgex", "agent", "cert-file",
+)  # fmt: skip
+_LOCAL = "opens no connection"
+SKIPPED = {
+    **dict.fromkeys(
+        ("addrmatch", "agent-getpeereid", "agent-ptrace", "agent-subprocess", "agent-timeout",
+         "cfginclude", "cfgparse", "keygen-change", "keygen-comment", "keygen-convert",
+         "keygen-knownhosts", "keygen-moduli", "keygen-sshfp", "krl", "servcfginclude",
+         "sshcfgparse", "sshsig"),
+        _LOCAL,
+    ),
+    "proxy-connect": "wants SSH_CONNECTION to be unknown: here there is a connection",
+    "proto-mismatch": "wants the exit status of sshd itself, not that of the connection to it",
+    "sftp": "120,000 round trips of 5 bytes: the better part of an hour here",
+    "scp": "its wrapper runs the remote program beside it, without a connection",
+}  # fmt: skip

@@ -1,0 +1,31 @@
+"""Signals that end a command: everything is cleaned up first."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def unwind_on_signals() -> None:
+    """SIGINT, SIGTERM and SIGHUP unwind the stack once, so that everything is cleaned up; a second
+    one must not stop the clean-up.
+
+    Only here: pyroute2 forks helpers and ends them with SIGTERM, and a helper must die of
+    it, not unwind our stack a second time: what it closed on its way would be gone from the
+    epoll instances it shares with us, and we would wait for the kernel's answers for ever.
+    """
+    owner = os.getpid()
+
+    def interrupt(_: int, __: FrameType | None) -> NoReturn:
+        if os.getpid() != owner:
+            os._exit(128 + signal.SIGTERM)
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in _ENDING:
+        signal.signal(number, interrupt)
