@@ -51,10 +51,11 @@ def promised(seed: int) -> list[Act]:
     """One failover of a whole pair, whatever the conversations are at: none may be lost."""
     dice = random.Random(seed)
     acts = [
-        Act(round(dice.uniform(0, 6), 4), "talk", number=dice.choice((10, 3000, 30_000)))
+        Act(round(dice.uniform(0, 6), 4), "talk", number=dice.choice((10, 3000, 8000)))
         for _ in range(dice.randint(1, 5))
     ]
     what = dice.choice(("crash", "stand-by"))
+    acts.append(Act(0, "slow", number=dice.choice((0.0, 0.02, 0.3))))
     acts.append(Act(round(dice.uniform(0, 6), 4), what, A, round(dice.uniform(0.05, 9.0), 3)))
     return sorted(acts, key=lambda act: act.at_s)
 
@@ -74,8 +75,6 @@ def carry_out(acts: list[Act], commit: Commit | None, seed: int) -> Storm:
 
 
 def _table(storm: Storm) -> tuple[dict[str, Callable], dict[str, Callable]]:
-    weather = storm.weather
-
     def each(act: Act, do: Callable[[str], None]) -> None:
         for name in act.who.split():
             do(name)
@@ -86,13 +85,13 @@ def _table(storm: Storm) -> tuple[dict[str, Callable], dict[str, Callable]]:
     def calm(name: str, value: float | bool) -> Callable[[Act], None]:
         return lambda act: setattr(storm.weather, name, value)
 
-    assert weather is storm.weather
     begin: dict[str, Callable] = {
         "talk": lambda act: storm.talk(int(act.number)),
         "crash": lambda act: each(act, storm.crash),
         "stand-by": lambda act: each(act, storm.stand_by),
         "lose": lambda act: storm.lose(*act.who.split()),
         "reset": lambda act: storm.lose_channel(),
+        "slow": set_to("channel_s"),
         "late": set_to("beat_delay_s"),
         "deaf": set_to("beat_loss"),
         "api": calm("api_out", True),

@@ -107,6 +107,7 @@ class Weather:
     beat_repeat: float = 0.0
     beat_delay_s: float = 0.0  # at most; larger ones overtake
     lost: set[str] = field(default_factory=set)  # whose channel bytes are
+    channel_s: float = 0.0  # bytes of the channel wait so long at their sender
     api_out: bool = False
 
 
@@ -130,6 +131,7 @@ class Storm(Pair):
         self.resets = self.completed = 0
         self.promised = False
         self._stuck: dict[tuple[Connection, str], list[bytes]] = {}
+        self._last: dict[tuple[Connection, str], float] = {}
         self._handling: object = None
 
     def _next(self) -> tuple[float, Callable[[], None]] | None:
@@ -214,10 +216,28 @@ class Storm(Pair):
         waiting = self._stuck.get((connection, node.name))
         if node.name in self.weather.lost or waiting is not None:
             self._stuck.setdefault((connection, node.name), []).append(data)
+        elif (due := self._leaves(node, connection)) > self.now:
+            self._send_later(node, connection, data, due - self.now)
         else:
             super()._send(node, data)
         if self.weather.lost:  # unacknowledged, whichever way is shut
             self._later(USER_TIMEOUT_S, lambda: self._times_out(node, connection))
+
+    def _leaves(self, node: Node, connection: Connection) -> float:
+        """When what is sent now leaves: in order, also when the channel becomes faster."""
+        due = max(self.now + self.weather.channel_s, self._last.get((connection, node.name), 0.0))
+        self._last[connection, node.name] = due
+        return due
+
+    def _send_later(self, node: Node, connection: Connection, data: bytes, seconds: float) -> None:
+        """What waits at a device that dies is never sent."""
+        device = node.device
+
+        def send() -> None:
+            if node.device is device and node.connection is connection:
+                self._cross(node, lambda peer: self._receive(peer, connection, data))
+
+        self._later(seconds, send)
 
     def _execute(self, node: StormNode, command: Command) -> None:
         match command:

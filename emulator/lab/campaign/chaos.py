@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -100,8 +101,7 @@ class Campaign:
 def main() -> int:
     """See the module's description."""
     options = _arguments()
-    # As Ctrl-C: the table so far, and nothing is left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory(prefix="mirrorlab-chaos-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,6 +125,17 @@ def main() -> int:
     if any(one.failures for one in campaign.outcomes):
         return 1
     return 4 if all(one.void for one in campaign.outcomes) else 0
+
+
+_MAIN = os.getpid()
+
+
+def _interrupt(*_: object) -> None:
+    """As Ctrl-C: the table so far, and nothing is left behind. In a child, which pyroute2 forks
+    and ends by this signal, it is the end."""
+    if os.getpid() != _MAIN:
+        os._exit(128 + signal.SIGTERM)
+    raise KeyboardInterrupt
 
 
 def _rounds(campaign: Campaign, options: argparse.Namespace) -> None:
