@@ -94,7 +94,8 @@ def measure(contest: Contest, settings: Settings, say: Callable[[str], None]) ->
                 reading = run()
                 readings.setdefault(name, []).append(reading)
                 told = ", ".join(f"{k} {v:.6g}" for k, v in reading.items())
-                say(f"{contest.name} {number + 1}: {name}: {told} [{time.monotonic() - began:.0f} s]")
+                took_s = time.monotonic() - began
+                say(f"{contest.name} {number + 1}: {name}: {told} [{took_s:.0f} s]")
     return [row(contest.name, figure, readings) for figure in contest.figures]
 
 

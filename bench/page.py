@@ -1,1 +1,2 @@
-def write(rows, about, path): pass
+def write(rows, about, path):
+    pass

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from bench.harness import Contenders, Contest, Figure, Reading, Settings
 from bench.worlds import BenchLab, BestProxy, BigBufferProxy, SplicingProxy, lab
-from emulator.lab.deployment import DEVICES, entry_address
+from emulator.lab.deployment import DEVICES
 from emulator.lab.wait import wait_until
+from netns.build import build
 from netns.execute import run, spawn
-from netns.topology import ROUTER
+from netns.plan import SetOffload
 
 SCAPY = Path(__file__).parent / "peers" / "scapy_nat.py"
 ABREAST = 32
@@ -99,17 +100,12 @@ def _scapy() -> Iterator[BenchLab]:
         namespace = made.world.namespace(DEVICES[0])
         server = made.scenario.virtual_server
         member = str(made.world.interface(server.pool[0], "eth0").address)
-        rules = "table ip peer { chain closed { type filter hook forward priority 0; } }"
         run(namespace, ["nft", "delete table ip peer"])
-        run(namespace, ["nft", "-f", "-"], stdin=rules)
         # scapy writes segments of its own: none may be larger than a link carries.
-        for other, names in (
-            (made.world.namespace("client"), ["eth0"]),
-            (made.world.namespace(server.pool[0]), ["eth0"]),
-            (made.world.namespace(ROUTER), [i.router_name for i in made.world.interfaces]),
-        ):
-            for name in names:
-                run(other, ["ethtool", "-K", name, "tx", "off", "tso", "off", "gso", "off"])
+        for interface in made.world.interfaces:
+            near, far = (made.world.namespace(n) for n in (interface.node, interface.uplink))
+            ends = ((near, interface.name), (far, interface.router_name))
+            build([SetOffload(namespace, name, False) for namespace, name in ends])
         queue = ["-p", "tcp", "-j", "NFQUEUE", "--queue-num", "7"]
         for name in ("ext", "int"):
             run(namespace, ["iptables", "-t", "mangle", "-A", "PREROUTING", "-i", name, *queue])
@@ -221,4 +217,3 @@ CONTESTS = (
         ),
     ),
 )  # fmt: skip
-

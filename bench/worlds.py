@@ -27,7 +27,6 @@ from emulator.lab.workload.services import listening
 from netns.build import build, processes
 from netns.execute import call_in, command_in, run, spawn
 from netns.plan import SetOffload
-from netns.topology import ROUTER
 
 LOAD = Path(__file__).with_name("load.py")
 PORTS = {9000, 9001}  # load.ECHO, load.SINK
@@ -73,10 +72,10 @@ class BenchLab(Lab):
 
     def create(self) -> None:
         super().create()
-        build([step for i in self.world.interfaces for step in (
-            SetOffload(self.world.namespace(i.node), i.name, True),
-            SetOffload(self.world.namespace(ROUTER), i.router_name, True),
-        )])  # fmt: skip
+        for interface in self.world.interfaces:
+            near, far = (self.world.namespace(n) for n in (interface.node, interface.uplink))
+            ends = ((near, interface.name), (far, interface.router_name))
+            build([SetOffload(namespace, name, True) for namespace, name in ends])
 
     def peer(self, node: str) -> Peer | None:
         peer = super().peer(node)
@@ -118,12 +117,12 @@ class BenchLab(Lab):
 
 
 def scenario(server: dict[str, object], **devices: object) -> Scenario:
-    """The cloud world with this virtual server, and nothing else in it than is needed."""
+    """This virtual server on shared segments: no cloud takes processor time beside it."""
     mirroring = {"mirroring": False, "snat": "pool", **server}
     return Scenario.model_validate(
         {
-            "name": "bench", "title": "bench", "sessions": ["echo"], "virtual_server": mirroring,
-            "devices": devices,
+            "name": "bench", "title": "bench", "world": "onprem", "sessions": ["echo"],
+            "virtual_server": mirroring, "devices": devices,
         }
     )  # fmt: skip
 

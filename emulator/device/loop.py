@@ -19,17 +19,20 @@ from netfilterqueue import Packet
 from emulator.core.commands import (
     AbandonRelays,
     AbortRelay,
+    Accelerate,
     CancelRoutes,
     CloseChannel,
     Command,
     ConnectChannel,
     ConnectServer,
+    Decelerate,
     Discard,
     FollowRole,
     Hold,
     InstallFlow,
     Listen,
     Note,
+    ReadActivity,
     Release,
     RemoveFlow,
     RequestRoutes,
@@ -58,7 +61,7 @@ from emulator.core.events import (
 from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
-from emulator.device import account, status, tmsh
+from emulator.device import account, kernelflows, status, tmsh
 from emulator.device.channel import ChannelLost, HeartbeatSocket, MirrorChannel
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
@@ -68,7 +71,7 @@ from emulator.device.packetrules import PacketRules
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
-from emulator.kernel.conntrack import Conntrack, ConntrackError
+from emulator.kernel.conntrack import ConntrackError
 from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
@@ -99,7 +102,7 @@ class Shell:
         self._arp = {name: ArpSocket(name) for name in shared}
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
-        self._conntrack = Conntrack()
+        self._flows = kernelflows.KernelFlows()
         self._raw = RawSender()
         self._channel = MirrorChannel(config.ha_address, config.peer_ha_address, config.mirror_port)
         self._heartbeat = HeartbeatSocket(
@@ -237,6 +240,7 @@ class Shell:
         if request.get("status"):
             return self._status()
         if request.get("flows"):
+            self._kernel(self._read_activity, "activity", "all")
             return {"flows": account.flows(self._device, self._now)}
         if request.get("dry_run"):
             return {"started": self._cloud is not None and self._cloud.rehearse()}
@@ -246,6 +250,7 @@ class Shell:
         if not isinstance(line, str):
             return {"error": "a request is {'tmsh': LINE}, {'status': true}, {'flows': true}, ..."}
         records = self._status().get("persistence", [])
+        self._kernel(self._read_activity, "activity", "all")
         try:
             assert isinstance(records, list)
             answer = tmsh.execute(self._device, line, self._now, records)
@@ -253,6 +258,7 @@ class Shell:
             return {"error": str(error)}
         self._carry_out(answer.commands)
         self._rules.follow(self._device.config)
+        self._carry_out(self._device.traffic.accelerated.reconsider())
         return {"text": answer.text}
 
     def _status(self) -> dict[str, object]:
@@ -298,10 +304,6 @@ class Shell:
                 packet = self._packet(packet_id)
                 packet.retain()
                 self._held[packet_id] = packet
-            case InstallFlow(record):
-                self._kernel(lambda: self._conntrack.install(record), "install", record.client)
-            case RemoveFlow(record):
-                self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendUnreachable(quoted, to_us):
@@ -330,8 +332,16 @@ class Shell:
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
+            case InstallFlow() | RemoveFlow() | Accelerate() | Decelerate():
+                effect = partial(self._flows.carry_out, command)
+                self._kernel(effect, *kernelflows.what(command))
+            case ReadActivity():
+                self._kernel(self._read_activity, "activity", "all")
             case _:
                 self._relay(command)
+
+    def _read_activity(self) -> None:
+        self._dispatch(self._flows.activity())
 
     def _relay(self, command: Command) -> None:
         """The connections of standard virtual servers."""
