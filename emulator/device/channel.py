@@ -36,6 +36,7 @@ class MirrorChannel:
         self.connecting = False
         self._decoder = Decoder()
         self._buffer = bytearray()
+        self._parts: list[bytes] = []  # of the next write
         self._uncounted = 0
 
     def connect(self) -> None:
@@ -96,16 +97,27 @@ class MirrorChannel:
         data = message.emit()
         if isinstance(message.body, LegBytes):
             self._uncounted += len(data)
-        self._buffer += data
+        self._parts.append(data)
         self.flush()
+
+    def queue(self, *parts: bytes) -> None:
+        """Part of what the next `flush` sends."""
+        if self.connection is not None:
+            self._parts += parts
 
     def flush(self) -> None:
         """Send what is buffered, as far as the socket takes it; raises ChannelLost."""
-        if self.connection is None or self.connecting or not self._buffer:
+        if self._parts and (self._buffer or self.connecting):
+            self._buffer += b"".join(self._parts)
+            self._parts.clear()
+        if self.connection is None or self.connecting or not (self._buffer or self._parts):
             return
         try:
-            sent = self.connection.send(self._buffer)
-            del self._buffer[:sent]
+            if self._parts:
+                self._send_parts(self.connection)
+            else:
+                sent = self.connection.send(self._buffer)
+                del self._buffer[:sent]
         except BlockingIOError:
             pass
         except OSError as error:
@@ -114,6 +126,18 @@ class MirrorChannel:
             self._uncounted = 0
         if len(self._buffer) - self._uncounted > MAX_BUFFERED:
             raise ChannelLost(f"more than {MAX_BUFFERED} bytes buffered")
+
+    def _send_parts(self, connection: socket.socket) -> None:
+        """In one go, without putting them together; what is not taken is buffered."""
+        parts, self._parts = self._parts, []
+        sent = 0
+        try:
+            sent = connection.sendmsg(parts)
+        finally:
+            for part in parts:
+                if sent < len(part):
+                    self._buffer += part[sent:] if sent else part
+                sent = max(0, sent - len(part))
 
     @property
     def wants_write(self) -> bool:
@@ -127,6 +151,7 @@ class MirrorChannel:
                 self.connection.close()
         self.connection, self.connecting = None, False
         self._decoder, self._buffer = Decoder(), bytearray()
+        self._parts.clear()
         self._uncounted = 0
 
     @staticmethod

@@ -67,6 +67,7 @@ from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
+from emulator.device.mirrorpath import MirrorPath
 from emulator.device.packetrules import PacketRules
 from emulator.device.relay import Relays
 from emulator.kernel import rules
@@ -105,6 +106,7 @@ class Shell:
         self._flows = kernelflows.KernelFlows()
         self._raw = RawSender()
         self._channel = MirrorChannel(config.ha_address, config.peer_ha_address, config.mirror_port)
+        self._mirror_path = MirrorPath(self._device, self._channel, self._held, self._flush_channel)
         self._heartbeat = HeartbeatSocket(
             config.ha_address, config.peer_ha_address, config.heartbeat_port
         )
@@ -128,10 +130,10 @@ class Shell:
             for key, mask in ready:
                 key.data(mask)
                 self._drain()
-            # What the peer has sent by now counts before its silence does: after a late
-            # wake-up its heartbeats wait in the socket.
-            self._on_heartbeat(0)
             if self._now >= self._device.next_timer():
+                # What the peer has sent by now counts before its silence does: after a late
+                # wake-up its heartbeats wait in the socket.
+                self._on_heartbeat(0)
                 self._dispatch(Tick())
             self._relays.sweep(self._now)
             self._drain()
@@ -146,7 +148,7 @@ class Shell:
     def _register(self) -> None:
         read = selectors.EVENT_READ
         self._selector.register(self._queue, read, lambda _: self._queue.process())
-        self._selector.register(self._copies, read, lambda _: self._copies.process())
+        self._selector.register(self._copies, read, self._on_copies)
         self._selector.register(self._channel.listener, read, self._on_accept)
         self._selector.register(self._heartbeat.socket, read, self._on_heartbeat)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
@@ -173,8 +175,17 @@ class Shell:
             return
         self._decide(packet, Datagram.parse, data, copied=False)
 
+    def _on_copies(self, _: int) -> None:
+        self._copies.process()
+        self._mirror_path.let_go()
+
     def _on_copied(self, packet: Packet) -> None:
-        self._decide(packet, Segment.parse, packet.get_payload(), copied=True)
+        data = packet.get_payload()
+        self._packet_id += 1
+        if self._device.active and self._mirror_path.take(packet, data, self._packet_id, self._now):
+            return
+        self._mirror_path.let_go()
+        self._decide(packet, Segment.parse, data, copied=True)
 
     def _decide(
         self,
@@ -301,9 +312,7 @@ class Shell:
             case Discard(packet_id):
                 self._packet(packet_id).drop()
             case Hold(packet_id):
-                packet = self._packet(packet_id)
-                packet.retain()
-                self._held[packet_id] = packet
+                self._held[packet_id] = self._packet(packet_id)
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendUnreachable(quoted, to_us):
@@ -388,6 +397,10 @@ class Shell:
             effect()
         except (ChannelLost, OSError) as error:
             self._lost(str(error))
+
+    def _flush_channel(self) -> None:
+        self._to_peer(self._channel.flush)
+        self._watch_channel()
 
     def _watch_channel(self) -> None:
         """Keep the selector on the channel's present connection, for what it waits for."""
