@@ -41,19 +41,23 @@ def measure(kind: str, outage_s: float, kick: bool, folder: Path) -> dict[str, A
     """The outage, and by how much each session's ends were later; seconds."""
     found: dict[str, Any] = run_scenario(scenario(kind, outage_s, kick=kick), folder).result
     failover = found["failover"]
-    after = [
-        evidence["time"] - failover["effective"]
-        for connection in found["connections"]
-        for evidence in connection["cause"]["evidence"]
-        if "first new byte" in evidence["text"]
-    ]
     return {
         "void": found["void"],
         "outage": failover["effective"] - failover["triggered"],
-        "after": after,
+        "after": after_outage(found),
         "survived": sum(c["outcome"] == "SURVIVED" for c in found["connections"]),
         "missing": sum(c["bytes"]["missing"] for c in found["connections"]),
     }
+
+
+def after_outage(result: dict[str, Any]) -> list[float]:
+    """By how much the first new byte of each session, either way, was later than the last route."""
+    return [
+        evidence["time"] - result["failover"]["effective"]
+        for connection in result["connections"]
+        for evidence in connection["cause"]["evidence"]
+        if "first new byte" in evidence["text"]
+    ]
 
 
 def main() -> int:

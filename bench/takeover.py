@@ -61,6 +61,7 @@ class Row:
     back_s: float
     memory_kib: float
     right: int
+    decision_s: float = 0.0  # from the decision to take over until every one has echoed
 
 
 def scenario(kind: str) -> Scenario:
@@ -100,8 +101,10 @@ def measure(kind: str, count: int, folder: Path) -> Row:
         trigger(lab, DEVICES[0], How.POWER_OFF)
         wait_until("the routes to move", lambda: effective(lab) is not None, timeout_s=60)
         right = talk(connections, b"after, and a little more")
-        back_s = time.time() - float(effective(lab) or 0)
-        return Row(kind, count, open_s, restore_s(folder), back_s, memory_kib, right)
+        now = time.time()
+        back_s = now - float(effective(lab) or 0)
+        decision_s = now - journal_times(folder)["active"]
+        return Row(kind, count, open_s, restore_s(folder), back_s, memory_kib, right, decision_s)
     finally:
         for connection in connections:
             connection.close()
@@ -146,9 +149,14 @@ def effective(lab: Lab) -> float | None:
 
 def restore_s(folder: Path) -> float:
     """From "active" to "restored" in the new active device's journal."""
+    times = journal_times(folder)
+    return times["restored"] - times["active"]
+
+
+def journal_times(folder: Path) -> dict[str, float]:
+    """When the new active device took over ("active") and had restored all ("restored")."""
     lines = [json.loads(line) for line in (folder / "bigip-b.jsonl").read_text().splitlines()]
-    times = {line["what"]: line["time"] for line in lines if line["what"] in ("active", "restored")}
-    return float(times["restored"] - times["active"])
+    return {line["what"]: line["time"] for line in lines if line["what"] in ("active", "restored")}
 
 
 def resident_kib(lab: Lab, node: str) -> int:

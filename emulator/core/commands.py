@@ -73,6 +73,26 @@ class RemoveFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class Accelerate:
+    """Established segments of these flows are not queued any more."""
+
+    records: tuple[FlowRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decelerate:
+    """They are queued again."""
+
+    records: tuple[FlowRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadActivity:
+    """Ask the kernel for what it has passed on of accelerated flows, and hand that in as
+    `FlowActivity`, at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """Accept connections to this address and port; no effect when it is done already."""
 
@@ -187,6 +207,9 @@ Command = (
     | SendUnreachable
     | InstallFlow
     | RemoveFlow
+    | Accelerate
+    | Decelerate
+    | ReadActivity
     | Listen
     | ConnectServer
     | AbortRelay

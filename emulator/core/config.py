@@ -66,6 +66,7 @@ class VirtualServer:
     mirroring: bool = False
     loose_initiation: bool = False
     loose_close: bool = False
+    accelerated: bool = False  # `pva-acceleration full` of the fastL4 profile
     idle_timeout_s: int = 300
     type: ServerType = ServerType.FASTL4
     commit: Commit = Commit.ASYNC

@@ -29,6 +29,7 @@ from emulator.core.events import (
     DatagramQueued,
     Event,
     ExtensionNote,
+    FlowActivity,
     HeartbeatHeard,
     OperatorStandby,
     PacketQueued,
@@ -98,6 +99,8 @@ class Device:
             case DatagramQueued(packet_id):
                 # A standby serves no datagram; the kernel's own (HA network) are not queued.
                 return self.traffic.datagram(event, now) if self.active else [Discard(packet_id)]
+            case FlowActivity():
+                return self.traffic.activity(event, now)
             case ClientAccepted() | ServerUnreachable() | RelayEnded() | RestoreFailed():
                 return self.traffic.proxy.relayed(event, now)
             case RelaySnapshot():

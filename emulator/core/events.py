@@ -36,6 +36,14 @@ class DatagramQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowActivity:
+    """What passed without being queued since the last time, by direction: table key, packets,
+    bytes."""
+
+    sides: tuple[tuple[bytes, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClientAccepted:
     """Standard: a client's handshake is complete, its connection accepted."""
 
@@ -191,6 +199,7 @@ class ExtensionNote:
 Event = (
     PacketQueued
     | DatagramQueued
+    | FlowActivity
     | ClientAccepted
     | ServerUnreachable
     | RelayEnded

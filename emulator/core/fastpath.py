@@ -6,11 +6,13 @@ it carries no SYN, FIN or RST. Everything else goes the long way, through `core.
 
 from __future__ import annotations
 
-from emulator.core.flow import FlowState, Side
+from emulator.core.flow import Flow, FlowState, Side
 from emulator.wire.segment import PROTO_UDP
+from emulator.wire.seqnum import SeqNum
 
 _DECIDES = 0x01 | 0x02 | 0x04  # FIN, SYN, RST
 _OPEN = FlowState.OPEN
+_ALL, _HALF = (1 << 32) - 1, 1 << 31
 _UDP = bytes([PROTO_UDP])
 
 
@@ -36,6 +38,33 @@ def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
     side.packets += 1
     side.octets += packet[2] << 8 | packet[3]
     return True
+
+
+def mirrored(sides: dict[bytes, Side], packet: bytes, now: float) -> tuple[Flow, int] | None:
+    """Its flow and payload length, if `packet`, copied whole, is of an open flow whose segments
+    are mirrored and nothing else is to be decided about it; without IP options.
+
+    Notes the flow's activity and how far the sender's segments have come.
+    """
+    if len(packet) < 40 or packet[0] != 0x45 or packet[9] != 6:
+        return None
+    side = sides.get(packet[12:24])
+    if side is None or packet[33] & _DECIDES or packet[6] & 0x3F or packet[7]:
+        return None
+    flow = side.flow
+    total, header = packet[2] << 8 | packet[3], packet[32] >> 4 << 2
+    content = total - 20 - header
+    if not flow.copied or flow.state is not _OPEN or total != len(packet):
+        return None
+    if header < 20 or content < 0:
+        return None
+    end = (int.from_bytes(packet[24:28], "big") + content) & _ALL
+    if side.edge is None or 0 < (end - side.edge.value) & _ALL < _HALF:
+        side.edge = SeqNum(end)
+    flow.seen = now
+    side.packets += 1
+    side.octets += total
+    return flow, content
 
 
 def datagram(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:

@@ -86,6 +86,14 @@ def key(source: Endpoint, destination: Endpoint, protocol: int = PROTO_TCP) -> b
     )
 
 
+def keys(record: FlowRecord) -> tuple[bytes, bytes]:
+    """The client's packets' and the member's."""
+    return (
+        key(record.client, record.virtual, record.protocol),
+        key(record.member, record.snat, record.protocol),
+    )
+
+
 class FlowTable:
     """All flows of a device. `sides` is public for the fast path, and only for reading."""
 

@@ -49,6 +49,7 @@ from emulator.wire.mirror import (
     Mirrored,
     ResyncEnd,
     ResyncStart,
+    mirrored_header,
 )
 from emulator.wire.mirrorparts import PersistDown, PersistRecord, PersistUp
 from emulator.wire.segment import Segment, SegmentError
@@ -102,6 +103,14 @@ class Sender:
         self._unacknowledged.append(_Sent(self._sequence, octets, now, waiting))
         self.outstanding_octets += octets
         return message
+
+    def send_packet(self, octets: int, now: float, waiting: int | None) -> bytes:
+        """`send(Mirrored(...))` of so many bytes, without the objects: the message's header."""
+        self._sequence += 1
+        header = mirrored_header(self._sequence, octets)
+        self._unacknowledged.append(_Sent(self._sequence, len(header) + octets, now, waiting))
+        self.outstanding_octets += len(header) + octets
+        return header
 
     def acknowledged(self, sequence: int) -> list[Flow | int]:
         """The flows and packets the peer has come to hold; raises Refused."""
@@ -254,6 +263,13 @@ class Receiver:
         return notes
 
     def _track(self, packet: bytes, now: float) -> list[Note]:
+        side = self._table.sides.get(packet[12:24])  # where there are no IP options
+        tracker = side.flow.tracker if side is not None and packet[:1] == b"E" else None
+        if side is not None and tracker is not None:
+            taken = tracker.follow(packet, from_client=side.from_client)
+            if taken is not None:
+                side.flow.seen = now
+                return self._keep(side.flow, taken, now)
         try:
             segment = Segment.parse(packet)
         except SegmentError as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emulator.core.acceleration import Accelerated
 from emulator.core.commands import (
     AbandonRelays,
     AbortRelay,
@@ -41,7 +42,7 @@ from emulator.core.mirroring import Sender
 from emulator.core.resync import Resync
 from emulator.core.tracker import NotRestorable, RelayPlan
 from emulator.wire.mirror import FlowRecord, FlowUp, Mirrored
-from emulator.wire.segment import RST, SYN, Segment
+from emulator.wire.segment import ACK, RST, SYN, Segment
 
 REJECTED = "TCP 3WHS rejected"
 NO_ANSWER = "TCP retransmit timeout"
@@ -60,10 +61,11 @@ class Proxy:
         close: Close,
         count: Callable[[str], None],
         kicks: Kicks,
+        accelerated: Accelerated,
     ) -> None:
         self._table, self._sender = table, sender
         self._close, self._count = close, count
-        self._kicks = kicks
+        self._kicks, self._accelerated = kicks, accelerated
         self._held: set[int] = set()  # packets that wait until the peer has them
         standard = [v for v in config.virtual_servers if v.standard]
         self.names = frozenset(v.name for v in standard)
@@ -100,7 +102,11 @@ class Proxy:
         if flow.state is FlowState.PENDING:
             return self._go_on(event, flow, now)
         _note_edge(flow, event.segment)
-        return self._mirror(event, flow, now) if flow.copied else [Release(event.packet_id)]
+        if flow.copied:
+            return self._mirror(event, flow, now)
+        if event.segment.flags & (SYN | ACK) == SYN | ACK:  # the member's: all is set up
+            return [*self._accelerated.start([flow]), Release(event.packet_id)]
+        return [Release(event.packet_id)]
 
     def mirrored(self, packet_id: int) -> list[Command]:
         """The peer has the segment."""
@@ -185,6 +191,16 @@ class Proxy:
             return [SendToPeer(message), Hold(event.packet_id)]
         message = self._sender.send(Mirrored(event.packet), now)
         return [SendToPeer(message), Release(event.packet_id)]
+
+    def pass_on(
+        self, flow: Flow, content: int, octets: int, packet_id: int, now: float
+    ) -> tuple[bytes, bool]:
+        """`_mirror` for the fast path: what goes before the packet of so many bytes on the
+        channel, and whether it is held until the peer has it."""
+        hold = content > 0 and flow.record.virtual_server in self._sync
+        if hold:
+            self._held.add(packet_id)
+        return self._sender.send_packet(octets, now, packet_id if hold else None), hold
 
     def relayed(
         self, event: ClientAccepted | ServerUnreachable | RelayEnded | RestoreFailed, now: float

@@ -16,17 +16,21 @@ data is needed: it is the other connection's incoming data.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
 
 from emulator.core.reassembly import Reassembly
 from emulator.wire.mirror import FlowRecord, LegBytes, LegState
 from emulator.wire.options import Options
-from emulator.wire.segment import ACK, FIN, RST, SYN, Endpoint, Segment
+from emulator.wire.segment import ACK, FIN, PROTO_TCP, RST, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 
 # How far our restored clock runs ahead of the estimate: the SYN was under way when it was
 # taken, and a timestamp behind what the peer saw last makes it drop the segment (PAWS).
 CLOCK_SLACK_MS = 200
+_ALL, _HALF = (1 << 32) - 1, 1 << 31
+_PLAIN = struct.Struct("!IIBBH")  # sequence and acknowledgement numbers, offset, flags, window
+_STAMP = bytes((1, 1, 8, 10))  # two NOPs, then a timestamps option, as every stack has it
 
 
 class NotRestorable(ValueError):
@@ -138,10 +142,35 @@ class Leg:
             self._acknowledge(segment, options)
         taken = True
         if segment.payload and not segment.flags & SYN:
-            taken = self._take(segment)
+            taken = self._take(segment.seq, segment.payload)
         if segment.flags & FIN:
-            self.fin_at = self._offset(segment) + len(segment.payload)
+            self.fin_at = self._offset(segment.seq) + len(segment.payload)
         return taken
+
+    def follow(self, packet: bytes) -> bool | None:
+        """`sent_by_peer` for the raw bytes of a plain one: no IP options, no SYN, FIN or RST, no
+        TCP options but timestamps, of an open connection. None: it is none, nothing is done."""
+        edge, size = self._window_edge, len(packet)
+        if self.irs is None or self.snd_una is None or edge is None or size < 40:
+            return None
+        seq, ack, header, flags, window = _PLAIN.unpack_from(packet, 24)
+        start = 20 + (header >> 4 << 2)
+        stamped = start == 52 and packet[40:44] == _STAMP
+        if flags & (SYN | FIN | RST | ACK) != ACK or not (start == 40 or stamped):
+            return None
+        if packet[9] != PROTO_TCP or int.from_bytes(packet[2:4], "big") != size or size < start:
+            return None
+        if 0 < (ack - self.snd_una.value) & _ALL < _HALF:
+            self.snd_una = SeqNum(ack)
+        scale = self._peer.window_scale if self._own.window_scale is not None else 0
+        reach = (ack + (window << (scale or 0))) & _ALL
+        if 0 < (reach - edge.value) & _ALL < _HALF:
+            self._window_edge = SeqNum(reach)
+        if stamped and self._clock:
+            self._echo(int.from_bytes(packet[48:52], "big"))
+        if size > start:
+            return self._take(SeqNum(seq), packet[start:])
+        return True
 
     def plan(self, other: Leg, now: float) -> LegPlan:
         """How to restore this connection; `other` is where its send queue comes from."""
@@ -176,21 +205,23 @@ class Leg:
         if self._window_edge is None or self._window_edge.precedes(edge):
             self._window_edge = edge
         if options.timestamps and self._clock:
-            echo = options.timestamps[1]
-            if 0 < (echo - self._echoed) % (1 << 32) < 1 << 31 or not self._echoed:
-                self._echoed = echo
+            self._echo(options.timestamps[1])
 
-    def _take(self, segment: Segment) -> bool:
-        offset, data = self._offset(segment), segment.payload
+    def _echo(self, echo: int) -> None:
+        if 0 < (echo - self._echoed) & _ALL < _HALF or not self._echoed:
+            self._echoed = echo
+
+    def _take(self, seq: SeqNum, data: bytes) -> bool:
+        offset = self._offset(seq)
         if offset < 0:
             offset, data = 0, data[-offset:]
         return self.received.insert(offset, data)
 
-    def _offset(self, segment: Segment) -> int:
+    def _offset(self, seq: SeqNum) -> int:
         """Of the segment's first byte, across the sequence space's wrap: it lies near the end."""
         assert self.irs is not None
         end = self.received.end
-        return end + segment.seq.octets_from(self.irs + (1 + end))
+        return end + seq.octets_from(self.irs + (1 + end))
 
     def _timestamp(self, now: float) -> int | None:
         if self._clock is None or self._peer.timestamps is None:
@@ -243,6 +274,14 @@ class Tracker:
     def held(self) -> int:
         """Bytes in memory."""
         return self.client.received.held + self.server.received.held
+
+    def follow(self, packet: bytes, *, from_client: bool) -> bool | None:
+        """`take` for the raw bytes of a plain segment of an end's; None: it is none."""
+        leg, other = (self.client, self.server) if from_client else (self.server, self.client)
+        taken = leg.follow(packet)
+        if taken is not None:
+            other.received.trim(leg.acknowledged)
+        return taken
 
     def take(self, segment: Segment, now: float) -> bool:
         """One mirrored segment of either connection, either way; False when its bytes are not

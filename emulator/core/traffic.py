@@ -9,6 +9,7 @@ no flow        SYN (or any segment, with loose initiation) to a virtual server: 
 
 from __future__ import annotations
 
+from emulator.core.acceleration import Accelerated
 from emulator.core.addresses import NoAddress, Selector
 from emulator.core.commands import (
     AbortRelay,
@@ -23,8 +24,9 @@ from emulator.core.commands import (
     SendToPeer,
 )
 from emulator.core.config import Config, VirtualServer
-from emulator.core.events import DatagramQueued, PacketQueued
+from emulator.core.events import DatagramQueued, FlowActivity, PacketQueued
 from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
+from emulator.core.idle import can_expire, resets
 from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
 from emulator.core.persistence import Persistence
@@ -66,7 +68,10 @@ class Traffic:
         self.persistence = Persistence(config.virtual_servers)
         self._retired: frozenset[bytes] = frozenset()  # sides of flows served until stand-by
         self.kicks = Kicks(self.table, enabled=config.takeover_kick)
-        self.proxy = Proxy(config, self.table, sender, self._close, self._count, self.kicks)
+        self.accelerated = Accelerated(config, self.table)
+        self.proxy = Proxy(
+            config, self.table, sender, self._close, self._count, self.kicks, self.accelerated
+        )
 
     def packet(self, event: PacketQueued, now: float) -> list[Command]:
         """A segment on the active device."""
@@ -144,6 +149,7 @@ class Traffic:
         self._retired = frozenset()
         self.persistence.rewind(now)
         commands: list[Command] = []
+        passed: list[Flow] = []
         for flow in self.table.flows():
             self.table.remove(flow)
             try:
@@ -161,14 +167,17 @@ class Traffic:
             for side in both if record.protocol == PROTO_TCP else ():
                 ours = SeqNum(int.from_bytes(side.ack, "big")) if side.ack else None
                 self.kicks.add(restored, from_client=side.from_client, ours=ours)
+            passed.append(restored)
             commands += [Note("flow-restored", ends(restored)), InstallFlow(record)]
-        return commands
+        # The kick has to see what the ends answer.
+        return commands + ([] if self.kicks.enabled else self.accelerated.start(passed))
 
     def stand_by(self) -> list[Command]:
         """Stop serving: drop what is held, take the flows out of the kernel, keep the table."""
         self.kicks.stop()
         self._retired = frozenset(self.table.sides)
-        commands: list[Command] = [Discard(packet) for packet in self._held.values()]
+        commands = self.accelerated.stop()
+        commands += [Discard(packet) for packet in self._held.values()]
         for flow in list(self._held):
             self.table.remove(flow)
         self._held.clear()
@@ -177,25 +186,31 @@ class Traffic:
 
     def sweep(self, now: float) -> list[Command]:
         """Expire idle flows (with a reset to both ends) and forget closed ones."""
-        commands: list[Command] = []
+        commands = self.accelerated.ask(now)
         for flow in self.table.flows():
             idle = now - flow.seen
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
                 commands += self._close(flow, "closed", now)
-            elif _can_expire(flow) and idle >= flow.record.idle_timeout_s:
-                if flow.record.protocol == PROTO_TCP:  # of UDP nobody is told
-                    self._count(EXPIRED)
-                commands += self._close(flow, EXPIRED, now)
-                if flow.standard:
-                    commands.append(AbortRelay(flow.record.client, flow.record.virtual))
-                else:
-                    commands += [SendSegment(s) for s in _resets(flow)]
+            elif idle >= flow.record.idle_timeout_s and flow not in self.accelerated:
+                commands += self._expire(flow, now) if can_expire(flow) else []
         for record in self.persistence.expire(now):
             gone = PersistDown(record.virtual_server, record.client)
             commands += self._tell_persistence(record.virtual_server, gone, now)
         if self.kicks.enabled and self._sender.connected:
             commands += self._tell_acks(now)
         return commands
+
+    def activity(self, event: FlowActivity, now: float) -> list[Command]:
+        """What the kernel has passed on of accelerated flows: some are idle all the same."""
+        return [c for flow in self.accelerated.told(event, now) for c in self._expire(flow, now)]
+
+    def _expire(self, flow: Flow, now: float) -> list[Command]:
+        if flow.record.protocol == PROTO_TCP:  # of UDP nobody is told
+            self._count(EXPIRED)
+        commands = self._close(flow, EXPIRED, now)
+        if flow.standard:
+            return [*commands, AbortRelay(flow.record.client, flow.record.virtual)]
+        return [*commands, *(SendSegment(s) for s in resets(flow))]
 
     def _tell_acks(self, now: float) -> list[Command]:
         """For the peer's kick, where it differs from what it was told."""
@@ -213,6 +228,7 @@ class Traffic:
         """An operator has changed a virtual server or a variable: for what comes from now on."""
         self._config = config
         self._selector.reconfigure(config)
+        self.accelerated.reconfigure(config)
         self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
 
     def delete(self, flow: Flow, now: float) -> list[Command]:
@@ -224,7 +240,7 @@ class Traffic:
         commands = self._close(flow, DELETED, now)
         if flow.standard:
             return [*commands, AbortRelay(flow.record.client, flow.record.virtual)]
-        return [*commands, *(SendSegment(s) for s in _resets(flow))]
+        return [*commands, *(SendSegment(s) for s in resets(flow))]
 
     def served_as(self, record: FlowRecord) -> FlowRecord:
         """As this device would serve a mirrored flow; raises NoAddress."""
@@ -315,7 +331,8 @@ class Traffic:
 
     def _open(self, flow: Flow) -> list[Command]:
         flow.state = FlowState.OPEN
-        return [InstallFlow(flow.record), Release(self._held.pop(flow))]
+        fast = self.accelerated.start([flow])
+        return [InstallFlow(flow.record), *fast, Release(self._held.pop(flow))]
 
     def _known(self, event: PacketQueued, side: Side, now: float) -> list[Command]:
         flow, flags = side.flow, event.segment.flags
@@ -327,15 +344,18 @@ class Traffic:
             return [Release(event.packet_id), *self._close(flow, "reset by an end", now)]
         if flags & FIN:
             side.fin = True
+            slow = self.accelerated.end(flow)
             both = flow.client_side.fin and flow.server_side.fin
             if both or self._loose_close.get(flow.record.virtual_server):
                 flow.state = FlowState.CLOSING
+            return [*slow, Release(event.packet_id)]
         return [Release(event.packet_id)]
 
     def _close(self, flow: Flow, why: str, now: float) -> list[Command]:
         self.table.remove(flow)
         record = flow.record
         commands: list[Command] = [Note("flow-closed", {**ends(flow), "why": why})]
+        commands += self.accelerated.end(flow)
         if not flow.standard:
             commands.append(RemoveFlow(record))
         asked = flow.mirrored or self._mirrored.get(record.virtual_server)
@@ -390,26 +410,8 @@ def _octets(segment: Segment) -> int:
     return 40 + len(segment.options) + len(segment.payload)
 
 
-def _can_expire(flow: Flow) -> bool:
-    return flow.state in (FlowState.OPEN, FlowState.TAKEN) or flow.tracker is not None
-
-
 def _reopens(side: Side, segment: Segment) -> bool:
     """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
     unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
     closing = side.flow.state is FlowState.CLOSING or unmade
     return closing and side.from_client and segment.flags & (SYN | ACK) == SYN
-
-
-def _resets(flow: Flow) -> list[Segment]:
-    """Resets both ends accept: each carries the sequence number that end expects next."""
-    record = flow.record
-    ends = (
-        (flow.client_side, record.virtual, record.client),
-        (flow.server_side, record.snat, record.member),
-    )
-    return [
-        Segment(source, target, SeqNum(int.from_bytes(side.ack, "big")), SeqNum(0), RST)
-        for side, source, target in ends
-        if side.ack
-    ]

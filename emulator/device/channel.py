@@ -74,6 +74,11 @@ class Connection:
         self._buffer += data
         self.flush()
 
+    def queue(self, *parts: bytes) -> None:
+        """Part of what the next `flush` sends."""
+        for part in parts:
+            self._buffer += part
+
     def flush(self) -> None:
         """Send what is buffered, as far as the socket takes it; raises ChannelLost."""
         try:
@@ -186,6 +191,11 @@ class MirrorChannel:
         """Queue one message and send what the socket takes; raises ChannelLost."""
         if self._connection is not None:
             self._connection.send(message)
+
+    def queue(self, *parts: bytes) -> None:
+        """Part of what the next `flush` sends."""
+        if self._connection is not None:
+            self._connection.queue(*parts)
 
     def flush(self) -> None:
         """Send what is buffered, as far as the socket takes it; raises ChannelLost."""

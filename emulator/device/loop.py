@@ -19,17 +19,20 @@ from netfilterqueue import Packet
 from emulator.core.commands import (
     AbandonRelays,
     AbortRelay,
+    Accelerate,
     CancelRoutes,
     CloseChannel,
     Command,
     ConnectChannel,
     ConnectServer,
+    Decelerate,
     Discard,
     FollowRole,
     Hold,
     InstallFlow,
     Listen,
     Note,
+    ReadActivity,
     Release,
     RemoveFlow,
     RequestRoutes,
@@ -54,17 +57,18 @@ from emulator.core.events import (
 from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
-from emulator.device import account, status, tmsh
+from emulator.device import account, kernelflows, status, tmsh
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
+from emulator.device.mirrorpath import MirrorPath
 from emulator.device.packetrules import PacketRules
 from emulator.device.peerlink import PeerLink
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
-from emulator.kernel.conntrack import Conntrack, ConntrackError
+from emulator.kernel.conntrack import ConntrackError
 from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
@@ -94,7 +98,7 @@ class Shell:
         self._arp = {name: ArpSocket(name) for name in shared}
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
-        self._conntrack = Conntrack()
+        self._flows = kernelflows.KernelFlows()
         self._raw = RawSender()
         self._cloud = CloudClient(config) if config.cloud_failover else None
         self._control = ControlServer(control, self._on_control)
@@ -102,6 +106,7 @@ class Shell:
         self._peer = PeerLink(
             self._device, self._selector, self._dispatch, self._post, lambda: self._now
         )
+        self._mirror_path = MirrorPath(self._device, self._peer, self._held)
         self._relays = Relays(self._selector, self._events.append)
         self._register()
 
@@ -118,10 +123,10 @@ class Shell:
             for key, mask in ready:
                 key.data(mask)
                 self._drain()
-            # What the peer has sent by now counts before its silence does: after a late
-            # wake-up its heartbeats wait in the socket.
-            self._peer.hear()
             if self._now >= self._device.next_timer():
+                # What the peer has sent by now counts before its silence does: after a late
+                # wake-up its heartbeats wait in the socket.
+                self._peer.hear()
                 self._dispatch(Tick())
             self._relays.sweep(self._now)
             self._peer.sweep(self._now)
@@ -137,7 +142,7 @@ class Shell:
     def _register(self) -> None:
         read = selectors.EVENT_READ
         self._selector.register(self._queue, read, lambda _: self._queue.process())
-        self._selector.register(self._copies, read, lambda _: self._copies.process())
+        self._selector.register(self._copies, read, self._on_copies)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
         for arp in self._arp.values():
             self._selector.register(arp.socket, read, lambda _, arp=arp: self._on_arp(arp))
@@ -162,8 +167,17 @@ class Shell:
             return
         self._decide(packet, Datagram.parse, data, copied=False)
 
+    def _on_copies(self, _: int) -> None:
+        self._copies.process()
+        self._mirror_path.let_go()
+
     def _on_copied(self, packet: Packet) -> None:
-        self._decide(packet, Segment.parse, packet.get_payload(), copied=True)
+        data = packet.get_payload()
+        self._packet_id += 1
+        if self._device.active and self._mirror_path.take(packet, data, self._packet_id, self._now):
+            return
+        self._mirror_path.let_go()
+        self._decide(packet, Segment.parse, data, copied=True)
 
     def _decide(
         self,
@@ -203,6 +217,7 @@ class Shell:
         if request.get("status"):
             return self._status()
         if request.get("flows"):
+            self._kernel(self._read_activity, "activity", "all")
             return {"flows": account.flows(self._device, self._now)}
         if request.get("dry_run"):
             return {"started": self._cloud is not None and self._cloud.rehearse()}
@@ -212,6 +227,7 @@ class Shell:
         if not isinstance(line, str):
             return {"error": "a request is {'tmsh': LINE}, {'status': true}, {'flows': true}, ..."}
         records = self._status().get("persistence", [])
+        self._kernel(self._read_activity, "activity", "all")
         try:
             assert isinstance(records, list)
             answer = tmsh.execute(self._device, line, self._now, records)
@@ -219,6 +235,7 @@ class Shell:
             return {"error": str(error)}
         self._carry_out(answer.commands)
         self._rules.follow(self._device.config)
+        self._carry_out(self._device.traffic.accelerated.reconsider())
         return {"text": answer.text}
 
     def _status(self) -> dict[str, object]:
@@ -260,13 +277,7 @@ class Shell:
             case Discard(packet_id):
                 self._packet(packet_id).drop()
             case Hold(packet_id):
-                packet = self._packet(packet_id)
-                packet.retain()
-                self._held[packet_id] = packet
-            case InstallFlow(record):
-                self._kernel(lambda: self._conntrack.install(record), "install", record.client)
-            case RemoveFlow(record):
-                self._kernel(lambda: self._conntrack.remove(record), "remove", record.client)
+                self._held[packet_id] = self._packet(packet_id)
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendUnreachable(quoted, to_us):
@@ -294,8 +305,16 @@ class Shell:
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
+            case InstallFlow() | RemoveFlow() | Accelerate() | Decelerate():
+                effect = partial(self._flows.carry_out, command)
+                self._kernel(effect, *kernelflows.what(command))
+            case ReadActivity():
+                self._kernel(self._read_activity, "activity", "all")
             case _:
                 self._relay(command)
+
+    def _read_activity(self) -> None:
+        self._dispatch(self._flows.activity())
 
     def _relay(self, command: Command) -> None:
         """The connections of standard virtual servers."""

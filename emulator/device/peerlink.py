@@ -133,6 +133,15 @@ class PeerLink:
     def send(self, message: Message) -> None:
         self._to_peer(lambda: self._channel.send(message))
 
+    def queue(self, *parts: bytes) -> None:
+        """Part of a message that the next `flush` sends."""
+        self._channel.queue(*parts)
+
+    def flush(self) -> None:
+        """Send what is queued; copes with the channel's loss."""
+        self._to_peer(self._channel.flush)
+        self.watch()
+
     def close_channel(self) -> None:
         self._channel.close()
         self.watch()  # at once: a restored socket may get the same descriptor

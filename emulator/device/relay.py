@@ -36,6 +36,7 @@ from emulator.wire.segment import Endpoint
 HIGH, LOW = 65535, 32768  # proxyBufferHigh, proxyBufferLow of the tcp profile
 SWEEP_S = 0.2
 _READ = 1 << 16
+_AT_ONCE = 8  # reads of one side before the others have their turn
 _BACKLOG = 1024
 _SYN_RETRIES = 3  # synMaxRetrans
 _IP_TRANSPARENT = 19
@@ -214,6 +215,8 @@ class Relays:
         if pair.gone:  # closed by an earlier callback of the same round
             return
         try:
+            if mask == selectors.EVENT_READ == side.mask and self._pass_on(pair, side):
+                return  # both sockets wait for what they waited for
             if side.connecting:
                 self._connected(pair, side)
             else:
@@ -225,6 +228,34 @@ class Relays:
             self._failed(pair, side, error)
             return
         self._watch(pair)
+
+    def _pass_on(self, pair: _Pair, side: _Side) -> bool:
+        """The common case: what is read from one is taken by the other at once, nothing of it is
+        kept. False: it is not so; what is left is pending."""
+        target = pair.other(side)
+        if target is None or target.pending or target.connecting:
+            return False
+        for _ in range(_AT_ONCE):
+            try:
+                data = side.socket.recv(_READ)
+            except BlockingIOError:
+                return True
+            if not data:
+                side.ended = True
+                return False
+            try:
+                sent = target.socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._failed(pair, target, error)
+                return True
+            if sent < len(data):
+                target.pending += data[sent:]
+                return False
+            if len(data) < _READ:
+                return True
+        return True
 
     def _connected(self, pair: _Pair, side: _Side) -> None:
         code = side.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

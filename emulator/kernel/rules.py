@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from emulator.kernel.acceleration import ACCELERATED
 from emulator.kernel.rawsocket import OUT, TO_US
 
 QUEUE = 1
@@ -61,7 +62,8 @@ def ruleset(
         for a in mirrored
         for i in interfaces
     ]
-    raw += [f"-A PREROUTING -i {i} -p tcp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
+    seen = f"-m mark ! --mark {ACCELERATED} -j NFQUEUE --queue-num {QUEUE}"
+    raw += [f"-A PREROUTING -i {i} -p tcp {seen}" for i in interfaces]
     if datagrams:
         raw += [f"-A PREROUTING -i {i} -p udp -j NFQUEUE --queue-num {QUEUE}" for i in interfaces]
     raw += [f"-A OUTPUT -m mark --mark {mark} -j CT --notrack" for mark in (OUT, TO_US)]

@@ -93,6 +93,7 @@ def device_config(scenario: Scenario, built: World, node: str) -> device.Config:
                 mirroring=server.mirroring,
                 loose_initiation=server.loose_initiation,
                 loose_close=server.loose_close,
+                accelerated=server.pva_acceleration == "full",
                 idle_timeout_s=server.idle_timeout_s,
                 type=device.ServerType(server.type),
                 commit=device.Commit(server.commit),

@@ -233,6 +233,11 @@ class Message:
         return _HEADER.pack(_MAGIC, VERSION, kind, len(body), 0, sequence) + body
 
 
+def mirrored_header(sequence: int, octets: int) -> bytes:
+    """Of the message `Mirrored(packet)`: what comes before a packet of so many bytes."""
+    return _HEADER.pack(_MAGIC, VERSION, _TYPES[Mirrored], octets, 0, sequence)
+
+
 class Decoder:
     """Messages out of a byte stream cut anywhere."""
 
@@ -243,18 +248,25 @@ class Decoder:
         """The messages `data` completes; MirrorError on the first that is malformed."""
         self._buffer += data
         messages = []
-        while len(self._buffer) >= _HEADER.size:
-            magic, version, kind, length, _, sequence = _HEADER.unpack_from(self._buffer)
-            if magic != _MAGIC or version != VERSION:
-                raise MirrorError(f"not a version {VERSION} mirror message: {magic!r} {version}")
-            if length > _limit(kind):
-                raise MirrorError(f"a body of {length} bytes, at most {_limit(kind)} are allowed")
-            end = _HEADER.size + length
-            if len(self._buffer) < end:
-                break
-            body = bytes(self._buffer[_HEADER.size : end])
-            del self._buffer[:end]
-            messages.append(Message(0 if kind == 6 else sequence, _parse(kind, body, sequence)))
+        at, size = 0, len(self._buffer)
+        with memoryview(self._buffer) as view:
+            while size - at >= _HEADER.size:
+                magic, version, kind, length, _, sequence = _HEADER.unpack_from(view, at)
+                if magic != _MAGIC or version != VERSION:
+                    raise MirrorError(
+                        f"not a version {VERSION} mirror message: {magic!r} {version}"
+                    )
+                if length > _limit(kind):
+                    raise MirrorError(
+                        f"a body of {length} bytes, at most {_limit(kind)} are allowed"
+                    )
+                start = at + _HEADER.size
+                if size < start + length:
+                    break
+                at = start + length
+                body = _parse(kind, bytes(view[start:at]), sequence)
+                messages.append(Message(0 if kind == 6 else sequence, body))
+        del self._buffer[:at]
         return messages
 
 

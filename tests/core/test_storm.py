@@ -122,9 +122,9 @@ def routed_before_restored(monkeypatch: pytest.MonkeyPatch) -> None:
 def stale_flows_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Receiver._enter
 
-    def enter(self: Receiver, body: object, now: float) -> None:
+    def enter(self: Receiver, body: object) -> None:
         if not isinstance(body, ResyncEnd):
-            whole(self, body, now)
+            whole(self, body)
 
     monkeypatch.setattr(Receiver, "_enter", enter)
 

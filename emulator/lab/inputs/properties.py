@@ -100,7 +100,7 @@ POOL: Table = REMARKS | {
     "allow-nat": (_I, "the lab's pool allows NAT"),
 }
 
-_PVA = "the lab has no such hardware: every packet takes the same path, in the kernel or by Python"
+_PVA = "the lab has no such hardware: what a packet meets is the same with it (see fidelity.md)"
 FASTL4: Table = (
     REMARKS
     | _rows(

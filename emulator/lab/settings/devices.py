@@ -65,6 +65,11 @@ class VirtualServer(Model):
     )
     loose_initiation: bool = False
     loose_close: bool = False
+    pva_acceleration: Literal["none", "full"] = Field(
+        "none",
+        description="fastL4 profile; full: established segments pass without being seen by the "
+        "device's process, as those that hardware forwards",
+    )
     idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = 300
     udp_idle_timeout_s: Annotated[int, Field(ge=1, le=86400)] = Field(
         60, description="of UDP flows (udp profile)"
