@@ -67,6 +67,9 @@ def cpu_s(lab: Lab) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+Pairs = list[tuple[Figures, Figures]]  # in clear text, with TLS
+
+
 def secure(lab: Lab, on: bool) -> None:
     """Both devices; returns when the channel is up again."""
     for node in DEVICES:
@@ -105,9 +108,7 @@ def transfer(lab: Lab, octets: int) -> Figures:
     return Figures(got / took / 1e6, (cpu_s(lab) - before) / (got / 1e6) * 1000)
 
 
-def measure(
-    rounds: int, mib: int, *, offloads: bool, folder: Path
-) -> list[tuple[Figures, Figures]]:
+def measure(rounds: int, mib: int, *, offloads: bool, folder: Path) -> Pairs:
     """In clear text and with TLS, by round."""
     lab = Lab(f"b{secrets.token_hex(3)}", Scenario.model_validate(SCENARIO), folder)
     found = []
