@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pytest
@@ -22,7 +24,7 @@ from emulator.lab.deployment import DEVICES
 from emulator.lab.wait import wait_until
 from emulator.pytest_plugin import RunningLab
 from emulator.wire.heartbeat import Heartbeat
-from emulator.wire.mirror import FlowDown, FlowRecord, FlowUp, Hello, SnatKind
+from emulator.wire.mirror import Decoder, FlowDown, FlowRecord, FlowUp, Hello, SnatKind
 from emulator.wire.segment import Endpoint
 from netns.execute import call_in
 from tests.support.stranger import HEARTBEAT_PORT, MIRROR_PORT, OWN, Stranger, say, shake_hands
@@ -233,6 +235,45 @@ def test_secured_he_is_refused_and_the_sessions_live(
     assert failover(pair) == "bigip-b"
     assert not told(greeting(pair)).startswith("SSH-2.0")
     assert told([talk.lives() for talk in (changed, deleted, left_alone)]) == [True, True, True]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("secure", [False, True], ids=["clear", "secured"])
+def test_who_answers_in_the_standbys_place_is_told_everything_or_nothing(
+    lab: Callable[..., RunningLab], talks: Callable[..., list[Talk]], secure: bool
+) -> None:
+    pair = lab(SCENARIO, devices={"statemirror_secure": secure})
+    clients = {str(talk.client) for talk in talks(pair)}
+    stranger = Stranger(pair.lab, peer="bigip-b", victim="bigip-a")
+    with stranger.posing(), stranger.listen() as ear:
+        pair.run("bigip-a", "ss", "-K", "dport", "=", f":{MIRROR_PORT}")
+        there, _ = ear.accept()
+        with there:
+            there.settimeout(5)
+            if secure:
+                assert shakes_hands_as_the_standby(there)
+                wait_until("it is refused", lambda: refused(pair, "bigip-a"), timeout_s=20)
+                assert set(refused(pair, "bigip-a")) == {"certificate"}
+                return
+            decoder, heard = Decoder(), set[str]()
+            while not clients <= heard:
+                for message in decoder.feed(there.recv(65536)):
+                    if isinstance(message.body, FlowUp):
+                        heard.add(str(message.body.record.client))
+
+
+def shakes_hands_as_the_standby(there: socket.socket) -> bool:
+    """With a certificate that the pair does not know; whether the handshake fails."""
+    with TemporaryDirectory() as folder:
+        trust.establish(Path(folder), DEVICES)
+        own = trust.folder_of(Path(folder), "bigip-b")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own / "device.crt", own / "device.key")
+        try:
+            with context.wrap_socket(there, server_side=True) as tls:
+                return tls.recv(1) == b""
+        except OSError:
+            return True
 
 
 def recorded(pair: RunningLab, stranger: Stranger, octets: int) -> bytes:
