@@ -17,6 +17,10 @@ The way of a failover: `core.failover` changes the role; `core.traffic` restores
 `core.cloudfailover` and `device.extension`, shared segments by `core.announce`; `core.kick`
 wakes the ends; `core.resync` fills the peer that comes back.
 
+What comes from the peer, or whoever says he is: `device.doorway` (who becomes the channel),
+`device.secure` and `device.trust` (TLS), `core.heartbeatguard`, `core.intake` (order, amounts),
+`core.refusals` (the account of it); `lab.trust` makes the keys. `docs/security.md`.
+
 What users have becomes a scenario in `lab.inputs`; `lab.lint` warns before a run.
 
 The way of an experiment: `lab.settings.scenario` -> `lab.instance` (namespaces, services, devices)

@@ -13,7 +13,7 @@ from emulator.core.commands import Note
 QUIET_S = 1.0
 
 REASONS = {
-    "foreign-address": "a connection from an address that is not the peer's",
+    "foreign-address": "a connection or heartbeat from an address that is not the peer's",
     "role": "a connection to the active device, which takes none",
     "no-tls": "clear text where TLS is asked for",
     "certificate": "no certificate, or one that is not the peer's",

@@ -227,7 +227,7 @@ def prepare(there: socket.socket) -> None:
 
 
 class HeartbeatSocket:
-    """UDP to and from the peer's HA address only."""
+    """UDP to the peer's HA address, and from whoever sends any."""
 
     def __init__(self, own: IPv4Address, peer: IPv4Address, port: int) -> None:
         self._target = (str(peer), port)
@@ -241,11 +241,11 @@ class HeartbeatSocket:
             self.socket.sendto(data, self._target)
 
     def receive(self) -> bytes | None:
-        """The next datagram of the peer's, or None; a stranger's is passed over."""
-        while True:
-            try:
-                data, source = self.socket.recvfrom(2048)
-            except OSError:
-                return None
-            if source[0] == self._target[0]:
-                return data
+        """The next datagram of the peer's address, or None; raises Refused for a stranger's."""
+        try:
+            data, (address, port) = self.socket.recvfrom(2048)
+        except OSError:
+            return None
+        if address != self._target[0]:
+            raise Refused("foreign-address", f"a heartbeat from {address}:{port}")
+        return data

@@ -71,9 +71,9 @@ class PeerLink:
     def hear(self) -> None:
         """The heartbeats that are there."""
         for _ in range(_HEARTBEATS_AT_ONCE):
-            if (data := self._heartbeat.receive()) is None:
-                return
             try:
+                if (data := self._heartbeat.receive()) is None:
+                    return
                 if self._config.failover_secure:
                     data = self._heartbeat_guard().unseal(data)
                 self._handle(HeartbeatHeard(Heartbeat.parse(data)))

@@ -8,7 +8,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from emulator.device.channel import MirrorChannel
+from emulator.core.refusals import Refused
+from emulator.device.channel import HeartbeatSocket, MirrorChannel
 from emulator.device.peerlink import PeerLink
 from tests.device.test_relay import free_port
 
@@ -28,3 +29,18 @@ def test_an_event_of_a_channel_closed_in_the_same_round_is_nothing(renewed: bool
         link.on_channel(stale, selectors.EVENT_READ | selectors.EVENT_WRITE)
         assert channel.connecting is renewed  # and a new one's connect is not taken for done
         channel.close()
+
+
+def test_a_heartbeat_from_another_address_is_named_and_the_peers_is_heard() -> None:
+    own, peer, other = (IPv4Address(f"127.0.0.{n}") for n in (7, 8, 9))
+    port = free_port(str(own))
+    heartbeats = HeartbeatSocket(own, peer, port)
+    with heartbeats.socket:
+        for source in (other, peer):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+                out.bind((str(source), 0))
+                out.sendto(b"beat", (str(own), port))
+        with pytest.raises(Refused, match=r"a heartbeat from 127\.0\.0\.9:"):
+            heartbeats.receive()
+        assert heartbeats.receive() == b"beat"
+        assert heartbeats.receive() is None

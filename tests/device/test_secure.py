@@ -169,6 +169,20 @@ def test_a_certificate_is_for_one_pair_alone(pair: tuple[Trust, Trust], tmp_path
     for stranger in (foreign, pair[1]):
         one, two = Secure(stranger, connecting=True), Secure(pair[1], connecting=False)
         assert refusal(one, two) == "certificate"
+        one, two = Secure(pair[0], connecting=True), Secure(foreign, connecting=False)
+        assert refusal(one, two) == "certificate"  # who answers in the standby's place
+
+
+def test_a_chain_that_verifies_is_not_enough(pair: tuple[Trust, Trust]) -> None:
+    """It has to be the peer's very certificate."""
+
+    class Pinned(Trust):
+        def is_peer(self, certificate: bytes | None) -> bool:
+            assert super().is_peer(certificate)  # as far as this pair goes
+            return super().is_peer((certificate or b"") + b"x")
+
+    two = Secure(Pinned(str(pair[1]._folder)), connecting=False)
+    assert refusal(Secure(pair[0], connecting=True), two) == "certificate"
 
 
 def refusal(one: Secure, two: Secure) -> str:

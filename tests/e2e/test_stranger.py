@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,7 +24,7 @@ from emulator.lab.deployment import DEVICES
 from emulator.lab.wait import wait_until
 from emulator.pytest_plugin import RunningLab
 from emulator.wire.heartbeat import Heartbeat
-from emulator.wire.mirror import FlowDown, FlowRecord, FlowUp, Hello, SnatKind
+from emulator.wire.mirror import Decoder, FlowDown, FlowRecord, FlowUp, Hello, SnatKind
 from emulator.wire.segment import Endpoint
 from netns.execute import call_in
 from tests.support.stranger import HEARTBEAT_PORT, MIRROR_PORT, OWN, Stranger, say, shake_hands
@@ -128,6 +130,15 @@ def greeting(pair: RunningLab) -> str:
         return f"nothing: {error.strerror or error}"
 
 
+T = TypeVar("T")
+
+
+def told(what: T) -> T:
+    """Printed, for docs/security.md."""
+    print(what)
+    return what
+
+
 def test_in_clear_text_he_writes_the_standbys_table(
     lab: Callable[..., RunningLab], failover: Callable[..., str], talks: Callable[..., list[Talk]]
 ) -> None:
@@ -145,8 +156,8 @@ def test_in_clear_text_he_writes_the_standbys_table(
         assert str(deleted.client) not in flows
         assert failover(pair) == "bigip-b"
     print(pair.tmsh("bigip-b", "show sys connection"))
-    assert greeting(pair).startswith("SSH-2.0")
-    assert [talk.lives() for talk in (changed, deleted, left_alone)] == [False, False, True]
+    assert told(greeting(pair)).startswith("SSH-2.0")
+    assert told([talk.lives() for talk in (changed, deleted, left_alone)]) == [False, False, True]
 
 
 @pytest.mark.long
@@ -214,17 +225,55 @@ def test_secured_he_is_refused_and_the_sessions_live(
         attempt("heartbeat-replayed", lambda: stranger.datagram(heartbeat))
     assert set(held(pair)) == before
     assert held(pair)[str(changed.client)]["member"] == str(flow.member)
-    told = pair.tmsh("bigip-b", "show sys ha-mirror")
-    print(told)
+    shown = told(pair.tmsh("bigip-b", "show sys ha-mirror"))
     journal = {
         line["reason"] for line in pair.lab.journal("bigip-b") if line["what"] == "peer-refused"
     }
     for reason in refused(pair):
-        assert reason in told
+        assert reason in shown
         assert reason in journal
     assert failover(pair) == "bigip-b"
-    assert not greeting(pair).startswith("SSH-2.0")
-    assert [talk.lives() for talk in (changed, deleted, left_alone)] == [True, True, True]
+    assert not told(greeting(pair)).startswith("SSH-2.0")
+    assert told([talk.lives() for talk in (changed, deleted, left_alone)]) == [True, True, True]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("secure", [False, True], ids=["clear", "secured"])
+def test_who_answers_in_the_standbys_place_is_told_everything_or_nothing(
+    lab: Callable[..., RunningLab], talks: Callable[..., list[Talk]], secure: bool
+) -> None:
+    pair = lab(SCENARIO, devices={"statemirror_secure": secure})
+    clients = {str(talk.client) for talk in talks(pair)}
+    stranger = Stranger(pair.lab, peer="bigip-b", victim="bigip-a")
+    with stranger.posing(), stranger.listen() as ear:
+        pair.run("bigip-a", "ss", "-K", "dport", "=", f":{MIRROR_PORT}")
+        there, _ = ear.accept()
+        with there:
+            there.settimeout(5)
+            if secure:
+                assert shakes_hands_as_the_standby(there)
+                wait_until("it is refused", lambda: refused(pair, "bigip-a"), timeout_s=20)
+                assert set(refused(pair, "bigip-a")) == {"certificate"}
+                return
+            decoder, heard = Decoder(), set[str]()
+            while not clients <= heard:
+                for message in decoder.feed(there.recv(65536)):
+                    if isinstance(message.body, FlowUp):
+                        heard.add(str(message.body.record.client))
+
+
+def shakes_hands_as_the_standby(there: socket.socket) -> bool:
+    """With a certificate that the pair does not know; whether the handshake fails."""
+    with TemporaryDirectory() as folder:
+        trust.establish(Path(folder), DEVICES)
+        own = trust.folder_of(Path(folder), "bigip-b")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own / "device.crt", own / "device.key")
+        try:
+            with context.wrap_socket(there, server_side=True) as tls:
+                return tls.recv(1) == b""
+        except OSError:
+            return True
 
 
 def recorded(pair: RunningLab, stranger: Stranger, octets: int) -> bytes:

@@ -92,6 +92,12 @@ class Stranger:
         there.settimeout(PATIENCE_S)
         return there
 
+    def listen(self) -> socket.socket:
+        """At the peer's address and mirroring port."""
+        ear = self.inside(lambda: socket.create_server((str(self.peer.address), MIRROR_PORT)))
+        ear.settimeout(PATIENCE_S)
+        return ear
+
     def datagram(self, data: bytes) -> None:
         """To the victim's failover port, from the peer's address and port."""
 
