@@ -7,6 +7,7 @@ it back byte by byte from an echo server: see bench/README.md.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import resource
 import selectors
@@ -29,6 +30,7 @@ from emulator.lab.workload.services import listening
 from netns.build import BuildError
 from netns.execute import NamespaceError, call_in, spawn
 
+AT_A_TIME = 64
 OCTETS = 512  # of a message
 PATIENCE_S = 120.0  # a connection that has said nothing for so long is lost
 MIRROR_S = 120.0
@@ -78,7 +80,11 @@ class Load:
         call_in(lab.world.namespace("client"), self._open)
         self._talk("before")
         open_s = time.monotonic() - began
-        wait_until("the standby to hold every flow", lambda: held(lab) >= count, timeout_s=MIRROR_S)
+        try:
+            wait_until("the standby's flows", lambda: held(lab) >= count, timeout_s=MIRROR_S)
+        except LabFault:
+            text = f"the standby holds {held(lab)} flows of {count}"
+            raise LabFault(f"{text}, {self.found['lost']} connections are lost") from None
         full_kib = resident_kib(lab, DEVICES[1])
         trigger(lab, DEVICES[0], How.POWER_OFF)
         wait_until("the routes to move", lambda: effective(lab) is not None, timeout_s=MIRROR_S)
@@ -92,9 +98,25 @@ class Load:
         )
 
     def _open(self) -> None:
+        """Some at a time: each waits for the device, which waits for the standby."""
         address = (str(self._lab.scenario.virtual_server.destination), PORT)
-        for _ in range(self._count):
-            self._connections.append(socket.create_connection(address, timeout=PATIENCE_S))
+        with selectors.DefaultSelector() as opening:
+            while len(self._connections) < self._count or opening.get_map():
+                while len(opening.get_map()) < AT_A_TIME and len(self._connections) < self._count:
+                    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                    connection.setblocking(False)
+                    connection.connect_ex(address)
+                    self._connections.append(connection)
+                    opening.register(connection, selectors.EVENT_WRITE)
+                events = opening.select(PATIENCE_S)
+                if not events:
+                    raise LabFault(f"{len(opening.get_map())} connections do not open")
+                for key, _ in events:
+                    opening.unregister(key.fileobj)
+                    connection = key.fileobj  # type: ignore[assignment]
+                    if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                        raise OSError(error, os.strerror(error))
+                    connection.settimeout(PATIENCE_S)
 
     def _talk(self, when: str) -> None:
         """Every connection says its message; what comes back is compared byte by byte."""
