@@ -216,6 +216,7 @@ class Pair:
             "TEST_SSH_UNSAFE_PERMISSIONS": "1", "TEST_SSH_PORT": str(SSHD_PORT),
             "LOGNAME": "root", "USER": "root", "TMPDIR": str(lab.folder),
         }  # fmt: skip
+        (here / "pidfile").unlink(missing_ok=True)  # of a script that was killed
         if name in ONE_HOST:
             environment["ONE_HOST"] = "yes"
         argv: list[str | Path] = ["sh", here / "test-exec.sh", here, here / f"{name}.sh"]
@@ -284,7 +285,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="openssh", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kind", choices=["fastL4", "standard"], default="fastL4")
     parser.add_argument("--only", nargs="+", choices=[*SCRIPTS, *SKIPPED], metavar="NAME")
-    parser.add_argument("--patience", type=float, default=300.0, metavar="S")
+    parser.add_argument("--patience", type=float, default=600.0, metavar="S")
     parser.add_argument("--failovers", type=int, default=2, help="of one script, at most")
     options = parser.parse_args()
     if not REGRESS.is_dir():
