@@ -241,6 +241,9 @@ class Attack:
 
     def _wrong_end(self, status: int, said: list[str]) -> list[str]:
         """How no command may end, unless it was killed itself."""
+        number = SIGNALS.get(self.victim)
+        if number is not None and status == -number:
+            return []  # Python had not come to our handlers: it died of the signal
         if any("Traceback" in line for line in said):
             return [f"a traceback: {said[-1]}"]
         if self.victim in ("runner", "everything") or status in ENDS[self.victim in SIGNALS]:

@@ -7,12 +7,14 @@ SCRIPTS = (
     "connect", "connect-privsep", "connect-uri", "proto-version",
     "exit-status", "exit-status-signal", "envpass", "transfer", "banner",
     "rekey", "stderr-data", "stderr-after-eof", "broken-pipe", "try-ciphers", "yes-head",
-    "login-timeout", "keyscan", "scp3", "scp-uri", "sftp-cmds", "sftp-badcmds",
+    "keyscan", "scp3", "scp-uri", "sftp-cmds", "sftp-badcmds",
     "sftp-batch", "sftp-glob", "sftp-uri", "dynamic-forward", "forwarding", "multiplex",
     "reconfigure", "localcommand", "forcecommand", "kextype", "keytype", "forward-control",
     "integrity", "multipubkey", "limit-keytype", "brokenkeys", "allow-deny-users", "authinfo",
-    "hostkey-rotate", "channel-timeout", "connection-timeout", "dhgex", "agent", "cert-file",
+    "hostkey-rotate", "channel-timeout", "dhgex", "agent", "cert-file",
 )  # fmt: skip
+# What they forward leads from 127.0.0.1 at one end to 127.0.0.1 at the other.
+ONE_HOST = {"dynamic-forward", "forwarding", "forward-control", "multiplex"}
 _LOCAL = "opens no connection"
 SKIPPED = {
     **dict.fromkeys(
@@ -23,6 +25,8 @@ SKIPPED = {
         _LOCAL,
     ),
     "proxy-connect": "wants SSH_CONNECTION to be unknown: here there is a connection",
+    "connection-timeout": "measures timeouts of a few seconds: an outage upsets it",
+    "login-timeout": "measures 10 s of grace against 15 s of its own: an outage upsets it",
     "proto-mismatch": "wants the exit status of sshd itself, not that of the connection to it",
     "sftp": "120,000 round trips of 5 bytes: the better part of an hour here",
     "scp": "its wrapper runs the remote program beside it, without a connection",

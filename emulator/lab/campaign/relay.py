@@ -1,5 +1,6 @@
 """A program's standard input and output over TCP: `relay ADDRESS PORT PROGRAM [WORD...]` here,
-`relay --serve ADDRESS PORT` where the program is to run.
+`relay --serve ADDRESS PORT` where the program is to run; or, for every connection to a port,
+`relay --inetd ADDRESS PORT PIDFILE PROGRAM [WORD...]`, in the background until it is killed.
 
 What OpenSSH's regression scripts run at the end of a pipe (`sshd -i`, `sftp-server`) runs at the
 end of a connection instead: through the virtual server, in the backend. The connection begins
@@ -69,6 +70,32 @@ def serve(address: str, port: int) -> None:
             connection.close()  # else its end would not be the connection's
 
 
+def inetd(address: str, port: int, pidfile: str, argv: list[str]) -> None:
+    """As `serve`, without a first line; returns at once in the process that calls it."""
+    listener = socket.create_server((address, port), backlog=128)
+    if os.fork():
+        return
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    with open(pidfile, "w") as file:
+        file.write(f"{os.getpid()}\n")
+    try:
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                for number in (signal.SIGCHLD, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
+                listener.close()
+                _run(connection, argv)
+            connection.close()
+    finally:
+        os.unlink(pidfile)
+
+
 def _become(connection: socket.socket) -> None:
     """This process becomes the program the first line names."""
     line = b""
@@ -78,13 +105,17 @@ def _become(connection: socket.socket) -> None:
             os._exit(1)
         line += byte
     folder, argv = json.loads(line)
-    os.setsid()
     os.chdir(folder)
+    _run(connection, argv)
+
+
+def _run(connection: socket.socket, argv: list[str]) -> None:
+    os.setsid()
     for descriptor in (0, 1):
         os.dup2(connection.fileno(), descriptor)
     connection.close()
     try:
-        os.execv(argv[0], argv)
+        os.execvp(argv[0], argv)
     except OSError as error:
         sys.stderr.write(f"{argv[0]}: {error}\n")
         os._exit(127)
@@ -94,6 +125,9 @@ def main(words: list[str]) -> int:
     """See the module's description."""
     if words[0] == "--serve":
         serve(words[1], int(words[2]))
+    if words[0] == "--inetd":
+        inetd(words[1], int(words[2]), words[3], words[4:])
+        return 0
     try:
         return relay(words[0], int(words[1]), words[2:])
     except OSError:

@@ -8,6 +8,7 @@ is hit for certain. MOMENT `twice` is an impatient user's: before, and 50 ms lat
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -16,7 +17,6 @@ from typing import Any
 
 from pyroute2 import netns
 
-from emulator import cli
 from emulator.lab import analysis, capture, experiment, instance, runner
 from emulator.lab.report import pages
 from emulator.lab.workload import sessions
@@ -87,7 +87,7 @@ def main(words: list[str]) -> None:
     group, of = os.getpgrp(), signal.Signals[number]
     arm(stage, moment, lambda: os.killpg(group, of))
     sys.argv = ["mirrorlab", "run", *rest]
-    cli.main()
+    runpy.run_module("emulator.cli", run_name="__main__")
 
 
 if __name__ == "__main__":
