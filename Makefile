@@ -7,6 +7,8 @@ LAB    := $(VENV)/bin/mirrorlab
 PYTHON ?= python3
 RUNS   ?= captures/runs
 COUNT  ?= 20
+KIND   ?= fastL4
+MINUTES ?= 10
 COMMIT ?= sync
 HOW    ?= power-off
 
@@ -21,9 +23,11 @@ BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 
 # The peers it is compared with; only `make differential` installs them.
 PEERS := conntrackd conntrack haproxy
+# OpenSSH's own regression scripts; only `make openssh` installs them.
+SCRIPTS := openssh-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test cleanup-proof openssh load fuzz bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +77,24 @@ test-all: test ## test, and the longer ones: every scenario under every kind of 
 kill-test: setup ## failovers at random points of live traffic, every byte compared: COUNT COMMIT HOW CAPTURES SLOW RATE (root)
 	@$(PY) -m emulator.lab.campaign.killtest --count $(COUNT) --commit $(COMMIT) --how $(HOW) \
 	    $(if $(CAPTURES),--captures) $(if $(SLOW),--slow $(SLOW)) $(if $(RATE),--rate $(RATE))
+
+cleanup-proof: COUNT = 100
+cleanup-proof: setup ## is anything left? labs killed at random and at every stage, full disks: COUNT SEED (root, an hour)
+	@$(PY) -m emulator.lab.campaign.fulldisk
+	@$(PY) -m emulator.lab.campaign.cleanstages
+	@$(PY) -m emulator.lab.campaign.cleanup --count $(COUNT) $(if $(SEED),--seed $(SEED))
+
+openssh: ALSO := $(SCRIPTS)
+openssh: setup ## OpenSSH's own regression scripts through the pair, failovers during each: KIND (root, 40 minutes)
+	@$(PY) -m emulator.lab.campaign.openssh --kind $(KIND)
+
+load: setup ## 10,000 fastL4 and 2,000 standard connections, one power-off, every byte compared (root)
+	@$(PY) -m bench.load
+
+fuzz: setup ## every parser against bred input, findings saved: MINUTES
+	@$(PY) -c 'import atheris' 2> /dev/null || $(PY) -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements/constraints.txt --editable '.[fuzz]' || echo "without atheris: not guided" >&2
+	@$(PY) -m tests.fuzz --minutes $(MINUTES)
 
 bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py
