@@ -7,6 +7,8 @@ LAB    := $(VENV)/bin/mirrorlab
 PYTHON ?= python3
 RUNS   ?= captures/runs
 COUNT  ?= 20
+KIND   ?= fastL4
+MINUTES ?= 10
 COMMIT ?= sync
 HOW    ?= power-off
 
@@ -21,9 +23,11 @@ BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 
 # The peers it is compared with; only `make differential` installs them.
 PEERS := conntrackd conntrack haproxy
+# OpenSSH's own regression scripts; only `make openssh` installs them.
+SCRIPTS := openssh-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test chaos bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test chaos cleanup-proof openssh load fuzz bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +83,24 @@ kill-test: setup ## failovers at random points of live traffic, every byte compa
 chaos: setup ## random faults over live traffic, every byte compared: COUNT MINUTES SEED WORLDS FAULTS (root)
 	@$(PY) -m emulator.lab.campaign.chaos $(if $(MINUTES),--minutes $(MINUTES),--count $(COUNT)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(WORLDS),--worlds $(WORLDS)) $(if $(FAULTS),--faults $(FAULTS))
+
+cleanup-proof: COUNT = 100
+cleanup-proof: setup ## is anything left? labs killed at random and at every stage, full disks: COUNT SEED (root, an hour)
+	@$(PY) -m emulator.lab.campaign.fulldisk
+	@$(PY) -m emulator.lab.campaign.cleanstages
+	@$(PY) -m emulator.lab.campaign.cleanup --count $(COUNT) $(if $(SEED),--seed $(SEED))
+
+openssh: ALSO := $(SCRIPTS)
+openssh: setup ## OpenSSH's own regression scripts through the pair, failovers during each: KIND (root, 40 minutes)
+	@$(PY) -m emulator.lab.campaign.openssh --kind $(KIND)
+
+load: setup ## 10,000 fastL4 and 2,000 standard connections, one power-off, every byte compared (root)
+	@$(PY) -m bench.many
+
+fuzz: setup ## every parser against bred input, findings saved: MINUTES
+	@$(PY) -c 'import atheris' 2> /dev/null || $(PY) -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements/constraints.txt --editable '.[fuzz]' || echo "without atheris: not guided" >&2
+	@$(PY) -m tests.fuzz --minutes $(MINUTES)
 
 bench: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py
