@@ -13,6 +13,8 @@ LIMIT = 16 << 20  # more than a receive and a send buffer of the kernel's hold t
 class Reassembly:
     """The stream's contiguous part [start, end), and pieces beyond it."""
 
+    __slots__ = ("_ahead", "_ahead_octets", "_data", "start")
+
     def __init__(self) -> None:
         self.start = 0
         self._data = bytearray()
