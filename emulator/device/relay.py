@@ -36,7 +36,7 @@ from emulator.wire.segment import Endpoint
 HIGH, LOW = 65535, 32768  # proxyBufferHigh, proxyBufferLow of the tcp profile
 SWEEP_S = 0.2
 _READ = 1 << 16
-_PASS = 1 << 20  # read and written in one go while nothing waits
+PASS = 1 << 18  # read in one go while nothing waits: so much more than HIGH may wait then
 _BACKLOG = 1024
 _SYN_RETRIES = 3  # synMaxRetrans
 _IP_TRANSPARENT = 19
@@ -88,7 +88,7 @@ class Relays:
         self._pairs: dict[Key, _Pair] = {}
         self._closing: set[_Pair] = set()
         self._next_sweep = 0.0
-        self._passing = memoryview(bytearray(_PASS))
+        self._passing = memoryview(bytearray(PASS))
 
     def __len__(self) -> int:
         return len(self._pairs)
