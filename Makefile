@@ -74,7 +74,15 @@ kill-test: setup ## failovers at random points of live traffic, every byte compa
 	@$(PY) -m emulator.lab.campaign.killtest --count $(COUNT) --commit $(COMMIT) --how $(HOW) \
 	    $(if $(CAPTURES),--captures) $(if $(SLOW),--slow $(SLOW)) $(if $(RATE),--rate $(RATE))
 
-bench: setup ## what a takeover of 100 and 1000 connections costs (root)
+# QUICK=1: fewer rounds, smaller numbers, without the matrix.
+bench: ALSO := $(PEERS)
+bench: setup ## side by side with the kernel, conntrackd, HAProxy: docs/performance.md QUICK (root, 25 minutes)
+	@$(PY) -c 'import matplotlib' 2> /dev/null || $(PY) -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements/constraints.txt --editable '.[bench]'
+	@$(PY) bench/run.py --write $(if $(QUICK),--quick)
+
+.PHONY: bench-takeover
+bench-takeover: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py
 
 bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s (root, 5 minutes)
