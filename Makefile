@@ -27,7 +27,7 @@ PEERS := conntrackd conntrack haproxy
 SCRIPTS := openssh-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test chaos cleanup-proof openssh load fuzz bench bench-kick matrix results confusion differential wireshark lint man down doctor clean
+.PHONY: help setup packages browser lab report shell test test-unit test-all kill-test chaos cleanup-proof openssh load fuzz bench bench-takeover bench-kick matrix results confusion differential wireshark lint man down doctor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,7 +102,14 @@ fuzz: setup ## every parser against bred input, findings saved: MINUTES
 	    --constraint requirements/constraints.txt --editable '.[fuzz]' || echo "without atheris: not guided" >&2
 	@$(PY) -m tests.fuzz --minutes $(MINUTES)
 
-bench: setup ## what a takeover of 100 and 1000 connections costs (root)
+# QUICK=1: fewer rounds, smaller numbers, without the matrix.
+bench: ALSO := $(PEERS)
+bench: setup ## side by side with the kernel, conntrackd, HAProxy: docs/performance.md QUICK (root, 25 minutes)
+	@$(PY) -c 'import matplotlib' 2> /dev/null || $(PY) -m pip install --quiet --disable-pip-version-check \
+	    --constraint requirements/constraints.txt --editable '.[bench]'
+	@$(PY) bench/run.py --write $(if $(QUICK),--quick)
+
+bench-takeover: setup ## what a takeover of 100 and 1000 connections costs (root)
 	@$(PY) bench/takeover.py
 
 bench-kick: setup ## what the takeover kick saves, for outages of 5, 20 and 45 s (root, 5 minutes)

@@ -14,11 +14,14 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import page, single, traffic
+from bench.growth import SERIES
 from bench.harness import Contest, Row, Settings, failed, measure, table
 
 CONTESTS = {contest.name: contest for contest in (*traffic.CONTESTS, *single.CONTESTS)}
@@ -48,6 +51,21 @@ def apart(contest: Contest, settings: Settings) -> list[Row]:
     if process.returncode:
         return failed(contest, out.strip() or f"exit status {process.returncode}")
     return [Row(**row) for row in json.loads(out)]
+
+
+def grown(name: str, settings: Settings) -> dict[str, Any]:
+    """One series, in its own process; what it says of itself, failed or not."""
+    say(f"growth: {name} ...")
+    script = str(Path(__file__).with_name("growth.py"))
+    argv = [sys.executable, script, name, *(["--quick"] if settings.quick else [])]
+    try:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_S, check=False
+        )
+        found: dict[str, Any] = json.loads(done.stdout)[0]
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        found = asdict(SERIES[name][1]) | {"failed": str(error)}
+    return found
 
 
 def inside(contest: Contest, settings: Settings) -> int:
@@ -114,11 +132,13 @@ def main() -> int:
             continue
         say(f"{contest.name} ...")
         rows += apart(contest, settings)
+    growth = [] if arguments.contest else [grown(name, settings) for name in SERIES]
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(printed(rows))
     if arguments.write:
-        page.write(rows, about, RESULTS)
-    return int(any(row.failed or row.met is False for row in rows))
+        page.write(rows, growth, about, RESULTS)
+    missed = any(row.failed or row.met is False for row in rows)
+    return int(missed or any(series["failed"] for series in growth))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from netns.build import build, processes
 from netns.execute import call_in, command_in, run, spawn
 from netns.plan import SetOffload
 
-LOAD = Path(__file__).with_name("load.py")
-PORTS = {9000, 9001}  # load.ECHO, load.SINK
+LOAD = Path(__file__).with_name("generator.py")
+PORTS = {9000, 9001}  # generator.ECHO, generator.SINK
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 

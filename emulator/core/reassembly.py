@@ -17,6 +17,8 @@ MAX_PIECES = 65_536  # more than the kernel keeps, which counts some 700 bytes f
 class Reassembly:
     """The stream's contiguous part [start, end), and pieces beyond it."""
 
+    __slots__ = ("_ahead", "_ahead_octets", "_data", "start")
+
     def __init__(self) -> None:
         self.start = 0
         self._data = bytearray()

@@ -73,8 +73,16 @@ class RelayPlan:
     early: bytes = b""
 
 
+_NONE = Options()
+
+
 class Leg:
     """One of the two connections: `local` is the device's end, `remote` the peer's."""
+
+    __slots__ = (
+        "_clock", "_echoed", "_own", "_peer", "_window_edge", "fin_at", "irs", "iss", "local",
+        "received", "remote", "reset", "snd_una",
+    )  # fmt: skip
 
     def __init__(self, local: Endpoint, remote: Endpoint) -> None:
         self.local, self.remote = local, remote
@@ -85,7 +93,7 @@ class Leg:
         self.fin_at: int | None = None  # offset of the peer's FIN
         self.reset = False
         self._window_edge: SeqNum | None = None  # the furthest the peer ever allowed
-        self._own = self._peer = Options()
+        self._own = self._peer = _NONE
         self._clock: tuple[int, float] | None = None  # our TSval, and when it was that
         self._echoed = 0  # the latest of ours the peer has echoed
 
@@ -236,6 +244,8 @@ class Leg:
 
 class Tracker:
     """Both connections of one flow."""
+
+    __slots__ = ("_adopted", "client", "server")
 
     def __init__(self, record: FlowRecord) -> None:
         self.client = Leg(record.virtual, record.client)

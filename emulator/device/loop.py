@@ -113,8 +113,8 @@ class Shell:
     def run(self) -> None:
         """Serve until `stop`."""
         self._journal.write("started", {"pid": os.getpid()})
+        due = self._device.next_timer()
         while not self._stopping:
-            due = self._device.next_timer()
             wait = max(0.0, due - time.monotonic())
             ready = self._selector.select(wait)
             self._now = time.monotonic()
@@ -123,14 +123,17 @@ class Shell:
             for key, mask in ready:
                 key.data(mask)
                 self._drain()
-            if self._now >= self._device.next_timer():
+            self._relays.sweep(self._now)
+            self._peer.sweep(self._now)
+            self._drain()
+            due = self._device.next_timer()
+            if self._now >= due:
                 # What the peer has sent by now counts before its silence does: after a late
                 # wake-up its heartbeats wait in the socket.
                 self._peer.hear()
                 self._dispatch(Tick())
-            self._relays.sweep(self._now)
-            self._peer.sweep(self._now)
-            self._drain()
+                self._drain()
+                due = self._device.next_timer()
         if self._cloud:
             self._cloud.close()
         self._journal.write("stopped", {})

@@ -36,7 +36,7 @@ from emulator.wire.segment import Endpoint
 HIGH, LOW = 65535, 32768  # proxyBufferHigh, proxyBufferLow of the tcp profile
 SWEEP_S = 0.2
 _READ = 1 << 16
-_AT_ONCE = 8  # reads of one side before the others have their turn
+PASS = 1 << 18  # read in one go while nothing waits: so much more than HIGH may wait then
 _BACKLOG = 1024
 _SYN_RETRIES = 3  # synMaxRetrans
 _IP_TRANSPARENT = 19
@@ -88,6 +88,7 @@ class Relays:
         self._pairs: dict[Key, _Pair] = {}
         self._closing: set[_Pair] = set()
         self._next_sweep = 0.0
+        self._passing = memoryview(bytearray(PASS))
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -235,27 +236,22 @@ class Relays:
         target = pair.other(side)
         if target is None or target.pending or target.connecting:
             return False
-        for _ in range(_AT_ONCE):
-            try:
-                data = side.socket.recv(_READ)
-            except BlockingIOError:
-                return True
-            if not data:
-                side.ended = True
-                return False
-            try:
-                sent = target.socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                self._failed(pair, target, error)
-                return True
-            if sent < len(data):
-                target.pending += data[sent:]
-                return False
-            if len(data) < _READ:
-                return True
-        return True
+        try:
+            count = side.socket.recv_into(self._passing)
+        except BlockingIOError:
+            return True
+        if not count:
+            side.ended = True
+            return False
+        try:
+            sent = target.socket.send(self._passing[:count])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._failed(pair, target, error)
+            return True
+        target.pending += self._passing[sent:count]
+        return sent == count
 
     def _connected(self, pair: _Pair, side: _Side) -> None:
         code = side.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -1,11 +1,11 @@
 """The load, and what answers it: one program, run inside a namespace of a lab.
 
-    load.py serve ADDRESS                           echo on ECHO, sink on SINK, until killed
-    load.py bulk ADDRESS SECONDS                    one connection, as many bytes as it takes
-    load.py pingpong ADDRESS SECONDS                one connection, one small message at a time
-    load.py connect ADDRESS SECONDS ABREAST         connect, one message, its echo, close
-    load.py connect ADDRESS SECONDS ABREAST RATE    the same, so many a second at most
-    load.py interactive ADDRESS SECONDS CONNECTIONS many connections, each as pingpong
+    generator.py serve ADDRESS                           echo on ECHO, sink on SINK, until killed
+    generator.py bulk ADDRESS SECONDS                    one connection, as many bytes as it takes
+    generator.py pingpong ADDRESS SECONDS                one connection, one small message at a time
+    generator.py connect ADDRESS SECONDS ABREAST         connect, one message, its echo, close
+    generator.py connect ADDRESS SECONDS ABREAST RATE    the same, so many a second at most
+    generator.py interactive ADDRESS SECONDS CONNECTIONS many connections, each as pingpong
 
 Prints one JSON object. Standard library alone. Every byte that comes back is compared with what
 was sent: a wrong one ends the program with an error, and the measurement with it.
