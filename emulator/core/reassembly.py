@@ -17,7 +17,7 @@ MAX_PIECES = 65_536  # more than the kernel keeps, which counts some 700 bytes f
 class Reassembly:
     """The stream's contiguous part [start, end), and pieces beyond it."""
 
-    __slots__ = ("_ahead", "_ahead_octets", "_data", "start")
+    __slots__ = ("_ahead", "_ahead_octets", "_data", "_offsets", "start")
 
     def __init__(self) -> None:
         self.start = 0

@@ -245,7 +245,7 @@ class Leg:
 class Tracker:
     """Both connections of one flow."""
 
-    __slots__ = ("_adopted", "client", "server")
+    __slots__ = ("_adopted", "_given_up", "client", "server")
 
     def __init__(self, record: FlowRecord) -> None:
         self.client = Leg(record.virtual, record.client)
