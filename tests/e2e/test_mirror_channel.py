@@ -60,7 +60,7 @@ SECURED = "\ndevices: {statemirror_secure: true}\n"
 
 
 @pytest.mark.long
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(620)
 @pytest.mark.parametrize("commit", ["async", "sync"])
 def test_a_slow_channel_in_tls_is_slow_and_no_more(commit: str, tmp_path: Path) -> None:
     """As in clear text: async loses what it had acknowledged, sync loses nothing."""
@@ -75,7 +75,7 @@ def test_a_slow_channel_in_tls_is_slow_and_no_more(commit: str, tmp_path: Path) 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(620)
 @pytest.mark.parametrize("fault", ["cut", "to-standby-lost", "to-active-lost"])
 def test_a_channel_in_tls_that_is_lost_is_lost_as_any(fault: str, tmp_path: Path) -> None:
     text = find("mirror-channel-cut").read_text().replace("fault: cut", f"fault: {fault}")
@@ -97,4 +97,4 @@ def run(text: str, folder: Path, *options: str) -> Finished:
     path = folder / "mine.yaml"
     path.write_text(text)
     (folder / "runs").mkdir()
-    return run_cli(str(path), folder / "runs", *options)
+    return run_cli(str(path), folder / "runs", *options, timeout_s=300)

@@ -41,6 +41,8 @@ SCENARIO: dict[str, Any] = {
     "world": "onprem",
     "sessions": ["echo"],
     "virtual_server": {"snat": "pool", "snat_pool": [str(POOL)]},
+    # A busy host may keep a device from its processor for seconds: that shall not be a failover.
+    "devices": {"failover_timeout_s": 60},
 }
 # The way in he makes himself: the client's port 40999 to where no service is, on to backend-2's.
 WAY_IN = FlowRecord(
