@@ -104,12 +104,13 @@ class Sender:
         self.outstanding_octets += octets
         return message
 
-    def send_packet(self, octets: int, now: float, waiting: int | None) -> bytes:
-        """`send(Mirrored(...))` of so many bytes, without the objects: the message's header."""
+    def send_packet(self, data: bytes, now: float, waiting: int | None) -> bytes:
+        """`send(Mirrored(data))` without the objects: the message's header."""
         self._sequence += 1
-        header = mirrored_header(self._sequence, octets)
-        self._unacknowledged.append(_Sent(self._sequence, len(header) + octets, now, waiting))
-        self.outstanding_octets += len(header) + octets
+        header = mirrored_header(self._sequence, data)
+        octets = len(header) + len(data)
+        self._unacknowledged.append(_Sent(self._sequence, octets, now, waiting))
+        self.outstanding_octets += octets
         return header
 
     def acknowledged(self, sequence: int) -> list[Flow | int]:

@@ -193,14 +193,14 @@ class Proxy:
         return [SendToPeer(message), Release(event.packet_id)]
 
     def pass_on(
-        self, flow: Flow, content: int, octets: int, packet_id: int, now: float
+        self, flow: Flow, content: int, data: bytes, packet_id: int, now: float
     ) -> tuple[bytes, bool]:
-        """`_mirror` for the fast path: what goes before the packet of so many bytes on the
+        """`_mirror` for the fast path: what goes before the packet on the
         channel, and whether it is held until the peer has it."""
         hold = content > 0 and flow.record.virtual_server in self._sync
         if hold:
             self._held.add(packet_id)
-        return self._sender.send_packet(octets, now, packet_id if hold else None), hold
+        return self._sender.send_packet(data, now, packet_id if hold else None), hold
 
     def relayed(
         self, event: ClientAccepted | ServerUnreachable | RelayEnded | RestoreFailed, now: float

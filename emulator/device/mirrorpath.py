@@ -34,7 +34,7 @@ class MirrorPath:
         if found is None:
             return False
         flow, content = found
-        header, hold = self._traffic.proxy.pass_on(flow, content, len(data), packet_id, now)
+        header, hold = self._traffic.proxy.pass_on(flow, content, data, packet_id, now)
         self._peer.queue(header, data)
         if hold:
             self._held[packet_id] = packet

@@ -22,7 +22,7 @@ from tests.support.pair import A, B
 from tests.support.schedules import COMMITS, Act, carry_out, fails, promised, schedule, smallest
 from tests.support.storm import Storm
 
-FEW, MANY = range(24), range(1000, 4000)
+FEW, MANY = range(18), range(1000, 4000)
 
 
 def whatever_happens(seeds: range) -> None:
@@ -76,6 +76,7 @@ def test_a_schedule_is_a_function_of_its_seed() -> None:
     assert promised(7) == promised(7) != promised(8)
 
 
+@pytest.mark.long
 def test_the_weather_is_bad_enough() -> None:
     """Schedules that never had two active devices, or a lost channel, would test nothing."""
     seen: set[str] = set()
@@ -129,6 +130,10 @@ def stale_flows_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Receiver, "_enter", enter)
 
 
+def altered_bytes_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emulator.wire.mirror._check", lambda *arguments: 0)
+
+
 def bytes_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Reassembly.read
     monkeypatch.setattr(Reassembly, "read", lambda self, start, end: whole(self, start, end)[::-1])
@@ -140,6 +145,17 @@ def unheard(seed: int) -> str:
     return fails(acts, None, seed)
 
 
+def altered(seed: int) -> str:
+    """The channel alters bytes, then the active device dies."""
+    acts = [Act(at_s, "talk", number=30_000) for at_s in (0.1, 0.5)]
+    acts += [Act(0.2, "corrupt", "", 6.0, 0.5), Act(1.0 + seed * 0.3, "crash", A, 5.0)]
+    return fails(acts, Commit.SYNC, seed)
+
+
+def test_altered_bytes_of_the_channel_reach_no_end() -> None:
+    assert [seed for seed in range(6) if altered(seed)] == []
+
+
 @pytest.mark.parametrize(
     ("breakage", "finds", "seeds"),
     [
@@ -148,6 +164,7 @@ def unheard(seed: int) -> str:
         (bytes_shifted, loses, range(1, 60, 2)),
         (routed_before_restored, loses, range(60)),
         (stale_flows_kept, lambda seed: fails(schedule(seed), COMMITS[seed % 3], seed), range(60)),
+        (altered_bytes_pass, altered, range(12)),
         (no_takeovers_counted, unheard, range(10, 40)),
     ],
 )

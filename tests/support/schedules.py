@@ -39,7 +39,18 @@ def schedule(seed: int) -> list[Act]:
     ]
     for _ in range(dice.randint(1, 6)):
         what = dice.choice(
-            ("crash", "crash", "stand-by", "lose", "lose", "reset", "late", "deaf", "api")
+            (
+                "crash",
+                "crash",
+                "stand-by",
+                "lose",
+                "lose",
+                "reset",
+                "late",
+                "deaf",
+                "api",
+                "corrupt",
+            )
         )
         who = dice.choice((A, B, f"{A} {B}"))
         number = seconds(0.1, 1.5) if what == "late" else seconds(0.2, 1.0)
@@ -94,6 +105,7 @@ def _table(storm: Storm) -> tuple[dict[str, Callable], dict[str, Callable]]:
         "slow": set_to("channel_s"),
         "late": set_to("beat_delay_s"),
         "deaf": set_to("beat_loss"),
+        "corrupt": lambda act: setattr(storm.weather, "corrupt", act.number / 5),
         "api": calm("api_out", True),
     }
     end: dict[str, Callable] = {
@@ -101,6 +113,7 @@ def _table(storm: Storm) -> tuple[dict[str, Callable], dict[str, Callable]]:
         "lose": lambda act: storm.mend(),
         "late": calm("beat_delay_s", 0.0),
         "deaf": calm("beat_loss", 0.0),
+        "corrupt": calm("corrupt", 0.0),
         "api": calm("api_out", False),
     }
     return begin, end

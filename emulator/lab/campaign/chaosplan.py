@@ -34,7 +34,7 @@ class Kind(StrEnum):
     CHANNEL_CUT = "channel-cut"
     CHANNEL_SLOW = "channel-slow"
     CHANNEL_ONE_WAY = "channel-one-way"  # what `on` sends is lost
-    CHANNEL_CORRUPT = "channel-corrupt"  # bytes altered on the way, checksums right
+    CHANNEL_CORRUPT = "channel-corrupt"  # bytes that come in at `on` altered, checksums right
     HEARTBEATS_LOST = "heartbeats-lost"
     API_OUTAGE = "api-outage"  # no answer
     API_ERRORS = "api-errors"

@@ -28,8 +28,13 @@ from netns.execute import NamespaceError, call_in, run
 from netns.topology import API_PORT
 
 # Of the ends and the devices: who waits for a retransmission waits seconds, not minutes. A
-# socket without a program would give up as soon as its timer is at its largest.
-_SYSCTLS = ("net.ipv4.tcp_rto_max_ms=4000", "net.ipv4.tcp_orphan_retries=15")
+# socket without a program would give up as soon as its timer is at its largest, and a SYN after
+# six tries.
+_SYSCTLS = (
+    "net.ipv4.tcp_rto_max_ms=4000",
+    "net.ipv4.tcp_orphan_retries=15",
+    "net.ipv4.tcp_syn_retries=20",
+)
 _WAITS_FOR_PEER_S = 8.0  # a failover extension that waits for its peer's longer is stuck
 _PROBE_S = 3.0
 

@@ -156,7 +156,7 @@ def _device_reset(
         return Finding("idle-expired", f"{node} had let the flow expire, then {then}.")
     if node == connection.first_device:
         if facts.served(node, origin):
-            return _active_reset(connection, facts, origin, said)
+            return _forgotten(connection, facts, origin, f"{node}, still the active device,", said)
         return Finding(
             "old-active-answered",
             f"{node}, which had carried the connection and was active no more, reset it{said}.",
@@ -170,16 +170,18 @@ def _device_reset(
             f"and reset the connection{said}."
         )
         return mirrorrules.not_mirrored(connection, facts, Finding("no-flow-reset", text))
-    return Finding("unknown", f"{node} carried the connection, then reset it{said}.")
+    return _forgotten(connection, facts, origin, f"{node}, which had carried it,", said)
 
 
-def _active_reset(connection: Connection, facts: Facts, origin: Sighting, said: str) -> Finding:
-    """By the device that carried the connection, and is the active one."""
+def _forgotten(
+    connection: Connection, facts: Facts, origin: Sighting, otherwise: str, said: str
+) -> Finding:
+    """By a device that had carried the connection: whether it is known how it came to forget."""
     node = origin.node
     if how := lapse(connection, facts, node, origin.frame):
         text = f"{node} {how}, found no flow for the segment it received, and reset it{said}."
         return Finding("no-flow-reset", text)
-    return Finding("unknown", f"{node}, still the active device, reset the connection{said}.")
+    return Finding("unknown", f"{otherwise} reset the connection{said}.")
 
 
 def _where_lost(
