@@ -24,7 +24,7 @@ from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import trigger
 from emulator.lab.instance import Lab
 from emulator.lab.interrupts import unwind_on_signals
-from emulator.lab.settings.scenario import How
+from emulator.lab.settings.scenario import How, Scenario
 from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.services import listening
 from netns.build import BuildError
@@ -41,12 +41,19 @@ def message(number: int, when: str) -> bytes:
     return random.Random(f"{when} {number}").randbytes(OCTETS)
 
 
+def patient(kind: str) -> Scenario:
+    """A pair with the heartbeat timeout a BIG-IP has, 3 s."""
+    quick = scenario(kind)
+    devices = quick.devices.model_copy(update={"failover_timeout_s": 3.0})
+    return quick.model_copy(update={"devices": devices})
+
+
 class Load:
     """One world with `count` connections in it."""
 
     def __init__(self, kind: str, count: int, folder: Path) -> None:
         self._kind, self._count, self._folder = kind, count, folder
-        self._lab = Lab(f"l{random.SystemRandom().randrange(1 << 24):06x}", scenario(kind), folder)
+        self._lab = Lab(f"l{random.SystemRandom().randrange(1 << 24):06x}", patient(kind), folder)
         self._connections: list[socket.socket] = []
         self.found: Counter[str] = Counter()
 

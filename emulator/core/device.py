@@ -163,7 +163,7 @@ class Device:
     def _tick(self, now: float) -> list[Command]:
         commands = self._changed(self.failover.tick(now), now)
         if now >= self._next_heartbeat:
-            commands.append(self._heartbeat(now))
+            commands.append(self.heartbeat(now))
         commands += self.traffic.kicks.tick(now)
         if self._wants_channel() and now >= self._next_connect:
             self._connecting = True
@@ -206,14 +206,15 @@ class Device:
             flows = [*follow, *self.traffic.take_over(now), *self._announcer.take_over()]
             done = Note("restored", {"flows": len(self.traffic.table)})
             kick = self.traffic.kicks.start(now)
-            return [note, *channel, *flows, done, self._heartbeat(now), RequestRoutes(), *kick]
+            return [note, *channel, *flows, done, self.heartbeat(now), RequestRoutes(), *kick]
         note = Note("standby", {"reason": signal.value, "flows": len(self.traffic.table)})
         # Held packets are discarded before the channel ends, or its end would release them.
         flows = [*follow, *self._announcer.stand_by(), *self.traffic.stand_by()]
         channel = [CloseChannel(), *self._stop_mirroring()]
-        return [note, *flows, CancelRoutes(), *channel, self._heartbeat(now)]
+        return [note, *flows, CancelRoutes(), *channel, self.heartbeat(now)]
 
-    def _heartbeat(self, now: float) -> SendHeartbeat:
+    def heartbeat(self, now: float) -> SendHeartbeat:
+        """What the peer is told of us now; the next one is due an interval later."""
         self._sequence += 1
         self._next_heartbeat = now + self.config.heartbeat_interval_s
         pair = self.failover

@@ -76,6 +76,7 @@ from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_header
 
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 _UDP = bytes([PROTO_UDP])
+_BREATH = 64  # commands
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
 
@@ -256,9 +257,18 @@ class Shell:
         self._carry_out(self._device.handle(event, self._now))
 
     def _carry_out(self, commands: list[Command]) -> None:
-        for command in commands:
+        for number, command in enumerate(commands, 1):
             self._execute(command)
+            if number % _BREATH == 0:
+                self._breathe()
         self._peer.watch()
+
+    def _breathe(self) -> None:
+        """Restoring thousands of flows takes longer than the peer's patience."""
+        now = time.monotonic()
+        if now - self._now > self._device.config.heartbeat_interval_s:
+            self._now = now
+            self._execute(self._device.heartbeat(now))
 
     def _drain(self) -> None:
         """Events that effects gave rise to."""

@@ -15,6 +15,7 @@ never add --queue-bypass.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -32,15 +33,30 @@ _LARGEST = 70000  # a whole packet and its metadata
 _NFQA_CFG_MASK, _NFQA_CFG_FLAGS, _CFG_F_GSO = 4, 5, 4
 
 
+MAX_AT_ONCE = 512
+
+
+class _EnoughError(Exception):
+    """Somebody else's turn."""
+
+
 class PacketQueue:
     """One NFQUEUE of the calling thread's namespace; `on_packet` runs inside `process`."""
 
     def __init__(self, number: int, on_packet: Callable[[Packet], None]) -> None:
         """Raises OSError when the queue number is taken or the kernel lacks NFQUEUE."""
         self._queue = NetfilterQueue()
+        self._count = 0
+
+        def counted(packet: Packet) -> None:
+            on_packet(packet)
+            self._count += 1
+            if self._count >= MAX_AT_ONCE:
+                raise _EnoughError
+
         self._queue.bind(
             number,
-            on_packet,
+            counted,
             max_len=MAX_QUEUED,
             mode=COPY_PACKET,
             range=COPY_BYTES,
@@ -52,8 +68,11 @@ class PacketQueue:
         return self._queue.get_fd()
 
     def process(self) -> None:
-        """Hand every packet that waits to `on_packet`; returns when none is left."""
-        self._queue.run(block=False)
+        """Hand the packets that wait to `on_packet`; returns when none is left, or after
+        MAX_AT_ONCE of them: in a burst of thousands heartbeats have to be sent as well."""
+        self._count = 0
+        with contextlib.suppress(_EnoughError):
+            self._queue.run(block=False)
 
     def close(self) -> None:
         self._queue.unbind()
@@ -84,8 +103,10 @@ class CopyQueue(PacketQueue):
         self._configure(number, struct.pack("HH", 4 + len(params), _NFQA_CFG_PARAMS) + params)
 
     def process(self) -> None:
-        """Hand every packet that waits to `on_packet`; returns when none is left."""
-        self._queue.run_socket(self)  # type: ignore[arg-type]  # it calls nothing but recv
+        """As of PacketQueue."""
+        self._count = 0
+        with contextlib.suppress(_EnoughError):
+            self._queue.run_socket(self)  # type: ignore[arg-type]  # it calls nothing but recv
 
     def recv(self, _: int) -> bytes:
         """One netlink message, however large; raises BlockingIOError."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_S = 0.01
 
 
 def unwind_on_signals() -> None:
@@ -20,6 +22,13 @@ def unwind_on_signals() -> None:
     """
     owner = os.getpid()
 
+    def swallowed(what: sys.UnraisableHookArgs) -> None:
+        """It came while Python ran a finalizer, which cannot be unwound: so it comes again."""
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(what)
+        elif os.getpid() == owner:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+
     def interrupt(_: int, __: FrameType | None) -> NoReturn:
         if os.getpid() != owner:
             os._exit(128 + signal.SIGTERM)
@@ -27,5 +36,6 @@ def unwind_on_signals() -> None:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in _ENDING:
+    for number in (*_ENDING, signal.SIGALRM):
         signal.signal(number, interrupt)
+    sys.unraisablehook = swallowed

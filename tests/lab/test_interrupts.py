@@ -1,0 +1,31 @@
+"""A signal ends a command, wherever it comes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+IN_A_FINALIZER = """
+import os, signal, time
+from emulator.lab.interrupts import unwind_on_signals
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+unwind_on_signals()
+try:
+    Dying()
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("unwound")
+"""
+
+
+def test_one_that_comes_in_a_finalizer_is_not_swallowed() -> None:
+    """Python cannot raise out of one: the run would go on, deaf to any further signal."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FINALIZER], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("unwound\n", "", 0)
