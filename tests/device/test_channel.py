@@ -71,3 +71,24 @@ def test_an_ended_channel_says_so(ends: tuple[MirrorChannel, MirrorChannel]) -> 
     two.connection.setblocking(True)  # type: ignore[union-attr]
     with pytest.raises(ChannelLost):
         two.read()
+
+
+def test_parts_go_together_and_what_is_not_taken_waits_in_order(
+    ends: tuple[MirrorChannel, MirrorChannel],
+) -> None:
+    """Header and packet apart, more of them than the socket takes at once."""
+    one, two = ends
+    for number in range(1, 101):
+        data = Message(number, BODY).emit()
+        one.queue(data[:12], data[12:])
+        if number % 8 == 0:
+            one.flush()
+    one.flush()
+    assert one.wants_write
+    got: list[Message] = []
+    deadline = time.monotonic() + 10
+    while len(got) < 100 and time.monotonic() < deadline:
+        one.flush()
+        got += two.read()
+    assert [m.sequence for m in got] == list(range(1, 101))
+    assert {m.body for m in got} == {BODY}
