@@ -187,7 +187,7 @@ CONTESTS = (
         "fastl4-scapy",
         (
             Figure(
-                "fastL4 new mirrored connections, against scapy on NFQUEUE", "mirrored", "per_s", ("scapy",), 5,
+                "the same, against scapy on NFQUEUE", "mirrored", "per_s", ("scapy",), 5,
                 at_least=True, unit="/s",
             ),
         ),
