@@ -151,6 +151,8 @@ def connect(address: str, seconds: float, abreast: int, rate: float = 0) -> dict
             del begun[fd]
             done += 1
     took = time.perf_counter() - began
+    if not times:
+        raise SystemExit("not one connection was made")
     times.sort()
     return {
         "per_s": done / took, "done": done,

@@ -69,3 +69,22 @@ def test_a_new_one_takes_the_place_of_the_old(ends: Ends) -> None:
     ends.introduce(another, HELLO)
     assert ends.two.connection is not old
     another.close()
+
+
+def test_parts_go_together_and_what_is_not_taken_waits_in_order(ends: Ends) -> None:
+    """Header and packet apart, more of them than the socket takes at once."""
+    one, two = ends.one, ends.two
+    for number in range(1, 101):
+        data = Message(number, BODY).emit()
+        one.queue(data[:12], data[12:])
+        if number % 8 == 0:
+            one.flush()
+    one.flush()
+    assert one.wants_write
+    got: list[Message] = []
+    deadline = time.monotonic() + 20
+    while len(got) < 100 and time.monotonic() < deadline:
+        one.flush()
+        got += two.read()
+    assert [m.sequence for m in got] == list(range(1, 101))
+    assert {m.body for m in got} == {BODY}
