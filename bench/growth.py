@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -132,6 +133,7 @@ def grow(name: str, *, quick: bool) -> Series:
 
 def main() -> int:
     """Prints JSON; exit 1 when a series failed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="bench/growth.py")
     parser.add_argument("series", nargs="*", default=list(SERIES))
     parser.add_argument("--quick", action="store_true")

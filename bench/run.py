@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -42,15 +43,23 @@ def apart(contest: Contest, settings: Settings) -> list[Row]:
         try:
             out, _ = process.communicate(timeout=DEADLINE_S)
         except subprocess.TimeoutExpired:
-            process.terminate()  # it takes its labs down
-            try:
-                process.communicate(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            end(process)
             return failed(contest, f"took longer than {DEADLINE_S:g} s")
+        except KeyboardInterrupt:
+            end(process)
+            raise
     if process.returncode:
         return failed(contest, out.strip() or f"exit status {process.returncode}")
     return [Row(**row) for row in json.loads(out)]
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """It takes its labs down first."""
+    process.terminate()
+    try:
+        process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def grown(name: str, settings: Settings) -> dict[str, Any]:
@@ -58,13 +67,13 @@ def grown(name: str, settings: Settings) -> dict[str, Any]:
     say(f"growth: {name} ...")
     script = str(Path(__file__).with_name("growth.py"))
     argv = [sys.executable, script, name, *(["--quick"] if settings.quick else [])]
-    try:
-        done = subprocess.run(
-            argv, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_S, check=False
-        )
-        found: dict[str, Any] = json.loads(done.stdout)[0]
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        found = asdict(SERIES[name][1]) | {"failed": str(error)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            out, _ = process.communicate(timeout=DEADLINE_S)
+            found: dict[str, Any] = json.loads(out)[0]
+        except (subprocess.TimeoutExpired, ValueError) as error:
+            end(process)
+            found = asdict(SERIES[name][1]) | {"failed": str(error)}
     return found
 
 
@@ -107,6 +116,7 @@ def printed(rows: list[Row]) -> str:
 
 def main() -> int:
     """See the module's text."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # labs are taken down on the way out
     parser = argparse.ArgumentParser(prog="bench/run.py", description="side by side")
     parser.add_argument("contest", nargs="*", help=f"of: {', '.join(CONTESTS)}")
     parser.add_argument("--repeat", type=int, default=None, metavar="N", help="rounds")
