@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ def test_heartbeats_are_sent_while_commands_are_carried_out(
     done: list[Any] = []
     shell: Any = loop.Shell.__new__(loop.Shell)
     shell._device, shell._now = device, 5.0
-    shell._watch_channel = lambda: None
+    shell._peer = SimpleNamespace(watch=lambda: None)
     shell._execute = done.append
 
     def clock() -> Iterator[float]:
