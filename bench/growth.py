@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import signal
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from bench.single import one_takeover
 from bench.traffic import ABREAST, FAST
 from bench.worlds import lab, scenario
 from emulator.lab.instance import Lab
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.wait import LabFault
 
 
@@ -133,7 +133,7 @@ def grow(name: str, *, quick: bool) -> Series:
 
 def main() -> int:
     """Prints JSON; exit 1 when a series failed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    unwind_on_signals()
     parser = argparse.ArgumentParser(prog="bench/growth.py")
     parser.add_argument("series", nargs="*", default=list(SERIES))
     parser.add_argument("--quick", action="store_true")

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import page, single, traffic
 from bench.growth import SERIES
 from bench.harness import Contest, Row, Settings, failed, measure, table
+from emulator.lab.interrupts import unwind_on_signals
 
 CONTESTS = {contest.name: contest for contest in (*traffic.CONTESTS, *single.CONTESTS)}
 RESULTS = Path(__file__).with_name("results.json")
@@ -116,7 +116,7 @@ def printed(rows: list[Row]) -> str:
 
 def main() -> int:
     """See the module's text."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # labs are taken down on the way out
+    unwind_on_signals()  # labs are taken down on the way out
     parser = argparse.ArgumentParser(prog="bench/run.py", description="side by side")
     parser.add_argument("contest", nargs="*", help=f"of: {', '.join(CONTESTS)}")
     parser.add_argument("--repeat", type=int, default=None, metavar="N", help="rounds")
