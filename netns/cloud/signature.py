@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -40,7 +41,10 @@ def scope_of(authorization: str) -> Scope | None:
 def right(
     scope: Scope, secret: str, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> bool:
-    """Whether the signature is the one `secret` makes. `headers`: names in small letters."""
+    """Whether the signature is the one `secret` makes. `headers`: names in small letters. No
+    signature is right for a `url` that names no host: the path of a request may be anything."""
+    if not _names_a_host(url):
+        return False
     kind = S3SigV4Auth if scope.service == "s3" else SigV4Auth
     signer = kind(Credentials(scope.key, secret), scope.service, scope.region)
     signed = {name: headers.get(name, "") for name in scope.headers}
@@ -49,3 +53,11 @@ def right(
     canonical = signer.canonical_request(request)
     expected: str = signer.signature(signer.string_to_sign(request, canonical), request)
     return expected == scope.signature
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname is not None and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
