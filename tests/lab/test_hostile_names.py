@@ -127,6 +127,7 @@ SHELLS = {
     # Where a shell runs: its script is a constant, what comes from elsewhere are its arguments.
     "emulator/lab/workload/ftp.py", "emulator/lab/workload/postgresql.py", "netns/execute.py",
     "emulator/commands/hands.py",  # the person's own, interactive
+    "emulator/lab/campaign/fulldisk.py", "emulator/lab/campaign/openssh.py",  # a package's own
 }  # fmt: skip
 
 SUSPECT = ('"sh"', "shell", "system(", "popen", "getoutput")
