@@ -14,6 +14,9 @@ LIMIT = 16 << 20  # more than a receive and a send buffer of the kernel's hold t
 MAX_PIECES = 65_536  # more than the kernel keeps, which counts some 700 bytes for each
 
 
+_NONE: list[int] = []  # shared, never changed
+
+
 class Reassembly:
     """The stream's contiguous part [start, end), and pieces beyond it."""
 
@@ -22,8 +25,9 @@ class Reassembly:
     def __init__(self) -> None:
         self.start = 0
         self._data = bytearray()
-        self._ahead: dict[int, bytes] = {}
-        self._offsets: list[int] = []  # of `_ahead`, a heap
+        # None until there is a gap: most streams of a standby's thousands never have one.
+        self._ahead: dict[int, bytes] | None = None
+        self._offsets: list[int] = _NONE  # of `_ahead`, a heap
         self._ahead_octets = 0
 
     @property
@@ -49,6 +53,8 @@ class Reassembly:
             self._data += data
             self._take_ahead()
             return True
+        if self._ahead is None:
+            self._ahead, self._offsets = {}, []
         present = self._ahead.get(offset)
         if present is not None and len(data) <= len(present):
             return True
@@ -76,6 +82,7 @@ class Reassembly:
     def _take_ahead(self) -> None:
         while self._offsets and self._offsets[0] <= self.end:
             offset = heapq.heappop(self._offsets)
+            assert self._ahead is not None
             data = self._ahead.pop(offset)
             self._ahead_octets -= len(data)
             self._data += data[self.end - offset :]

@@ -250,7 +250,7 @@ class Tracker:
     def __init__(self, record: FlowRecord) -> None:
         self.client = Leg(record.virtual, record.client)
         self.server = Leg(record.snat, record.member)
-        self._adopted: set[bool] = set()  # the legs told by `LegState`
+        self._adopted: frozenset[bool] = frozenset()  # the legs told by `LegState`
         self._given_up = ""
 
     def begin(self, part: LegBytes | LegState, now: float) -> bool:
@@ -261,7 +261,7 @@ class Tracker:
         leg = self.server if part.server_side else self.client
         if isinstance(part, LegState):
             leg.adopt(part, now)
-            self._adopted.add(part.server_side)
+            self._adopted |= {part.server_side}
             return True
         if not leg.received.insert(leg.received.end, part.data):
             self.give_up("more of it was sent than is kept")
