@@ -14,9 +14,6 @@ LIMIT = 16 << 20  # more than a receive and a send buffer of the kernel's hold t
 MAX_PIECES = 65_536  # more than the kernel keeps, which counts some 700 bytes for each
 
 
-_NONE: list[int] = []  # shared, never changed
-
-
 class Reassembly:
     """The stream's contiguous part [start, end), and pieces beyond it."""
 
@@ -27,7 +24,7 @@ class Reassembly:
         self._data = bytearray()
         # None until there is a gap: most streams of a standby's thousands never have one.
         self._ahead: dict[int, bytes] | None = None
-        self._offsets: list[int] = _NONE  # of `_ahead`, a heap
+        self._offsets: list[int] | None = None  # of `_ahead`, a heap
         self._ahead_octets = 0
 
     @property
@@ -53,7 +50,7 @@ class Reassembly:
             self._data += data
             self._take_ahead()
             return True
-        if self._ahead is None:
+        if self._ahead is None or self._offsets is None:
             self._ahead, self._offsets = {}, []
         present = self._ahead.get(offset)
         if present is not None and len(data) <= len(present):

@@ -13,7 +13,7 @@ from emulator.lab.campaign.chaosjudge import Recorder
 from emulator.lab.campaign.chaosmodel import patience_s
 from emulator.lab.campaign.chaosplan import DEVICES, Kind, Plan, Step, steps
 from emulator.lab.campaign.chaosworld import ChaosWorld, DeviceEnded, eventually
-from emulator.lab.campaign.killtraffic import Loss, Round
+from emulator.lab.campaign.killtraffic import Loss, Round, lives_on
 from emulator.lab.settings.scenario import How
 from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.sessions import Sessions
@@ -141,7 +141,7 @@ class ChaosRound:
 
     def _end_traffic(self) -> None:
         if self._ssh is not None:
-            self._losses += _lives_on(self._ssh, self._patience_s)
+            self._losses += lives_on(self._ssh, self._patience_s)
         self._traffic.stop.set()
         for job in self._jobs:
             job.join(2 * self._patience_s + 10)
@@ -176,15 +176,3 @@ class ChaosRound:
         for loss in self._losses:
             outcome, cause = verdicts.get(loss, ("", ""))
             found.lost.append(Lost(loss.kind, loss.port, loss.what, outcome, cause))
-
-
-def _lives_on(ssh: Sessions, patience_s: float) -> list[Loss]:
-    """How the ssh session did not, if it did not."""
-    began = time.time()
-    try:
-        wait_until(
-            "ssh to go on", lambda: ssh.ended() or ssh.progressed(began), timeout_s=patience_s
-        )
-    except LabFault:
-        return [Loss("ssh", 0, time.time(), "stalled")]
-    return [Loss("ssh", 0, time.time(), what) for what in ssh.ended()[:1]]

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.lab.campaign.killjudge import Recorder
-from emulator.lab.campaign.killtraffic import BulkServer, Loss, Round
+from emulator.lab.campaign.killtraffic import BulkServer, Loss, Round, lives_on
 from emulator.lab.channelfaults import inject
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import forget_connections, silence_ends, trigger
@@ -146,7 +146,7 @@ class KillTest:
         )  # fmt: skip
         outage_s = time.monotonic() - failed
         time.sleep(_ON_S)
-        losses += _lives_on(ssh, self._options.patience_s)
+        losses += lives_on(ssh, self._options.patience_s)
         traffic.stop.set()
         for job in jobs:
             job.join(2 * self._options.patience_s)
@@ -220,18 +220,6 @@ def _came_back(
             return True
         time.sleep(0.005)
     return False
-
-
-def _lives_on(ssh: Sessions, patience_s: float) -> list[Loss]:
-    """How the ssh session did not, if it did not."""
-    began = time.time()
-    try:
-        wait_until(
-            "ssh to go on", lambda: ssh.ended() or ssh.progressed(began), timeout_s=patience_s
-        )
-    except LabFault:
-        return [Loss("ssh", 0, time.time(), "stalled")]
-    return [Loss("ssh", 0, time.time(), what) for what in ssh.ended()[:1]]
 
 
 def main() -> int:

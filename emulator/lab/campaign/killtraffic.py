@@ -15,7 +15,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from emulator.lab.wait import LabFault, wait_until
 from emulator.lab.workload.applications import PORTS
+from emulator.lab.workload.sessions import Sessions
 
 BULK_PORT = 5003
 # A prime length: a repeated or missing stretch never falls on the same bytes again.
@@ -261,3 +263,15 @@ def _connect(talk: socket.socket, address: tuple[str, int], patience_s: float) -
         port = int(talk.getsockname()[1])
         talk.close()
         raise _Unopened(port, error) from error
+
+
+def lives_on(ssh: Sessions, patience_s: float) -> list[Loss]:
+    """How the ssh session did not, if it did not."""
+    began = time.time()
+    try:
+        wait_until(
+            "ssh to go on", lambda: ssh.ended() or ssh.progressed(began), timeout_s=patience_s
+        )
+    except LabFault:
+        return [Loss("ssh", 0, time.time(), "stalled")]
+    return [Loss("ssh", 0, time.time(), what) for what in ssh.ended()[:1]]
