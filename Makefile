@@ -10,6 +10,8 @@ COUNT  ?= 20
 KIND   ?= fastL4
 MINUTES ?= 10
 COMMIT ?= sync
+# Tests mostly wait: so many of their files side by side (0: one after the other, in this process).
+WORKERS ?= 4
 HOW    ?= power-off
 
 # What the lab needs from Debian. setup installs what is missing, and no more.
@@ -25,6 +27,9 @@ BROWSERS := $(BROWSER) chromium chromium-browser google-chrome
 PEERS := conntrackd conntrack haproxy
 # OpenSSH's own regression scripts; only `make openssh` installs them.
 SCRIPTS := openssh-tests
+
+# A lab starts some twenty Python processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup packages browser lab report shell test test-unit test-all kill-test chaos cleanup-proof openssh load fuzz bench bench-takeover bench-kick matrix results confusion differential wireshark lint man down doctor clean
@@ -64,13 +69,13 @@ shell: setup ## bring a lab up and open a shell in its client (root)
 	@$(LAB) up && $(LAB) shell client; $(LAB) down
 
 test: setup browser ## all tests that take seconds, and every built-in scenario end to end (root)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 test-unit: setup ## only what needs no root: a few seconds
 	@$(PY) -m pytest -m 'not root and not e2e'
 
 test-all: test ## test, and the longer ones: every scenario under every kind of failover (root)
-	@$(PY) -m pytest --long -m long
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --long -m long
 
 # CAPTURES=1: every round recorded, each lost conversation judged; SLOW: of the mirroring
 # channel, bits per second; RATE: of the bulk connection, bytes per second.

@@ -95,7 +95,7 @@ def test_a_directory_or_binary_is_no_scenario(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("title: " + "[" * 20000, "nested too deep"), ("title: \x01", "not allowed")],
+    [("title: " + "[" * 500, "nested too deep"), ("title: \x01", "not allowed")],
 )
 def test_a_strange_file_is_one_line(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.yaml"
