@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netns.cloud.server import Line, read_world
+from netns.cloud.line import Line, read_world
 from netns.topology import API_PORT, World
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import socketserver
 import subprocess
 import sys
@@ -22,14 +21,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from netns.cloud.effects import Effects
 from netns.cloud.fabric import ApiError, Fabric, Pending
-from netns.topology import World, cloud
+from netns.cloud.line import read_world
 
 SAMPLE_S = 0.25
 REQUESTS = {
@@ -138,29 +135,6 @@ def counters() -> dict[str, int]:
     return {c["counter"]["name"]: c["counter"]["packets"] for c in found if "counter" in c}
 
 
-class Line:
-    """The API's end of the socket: one request at a time, from any thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(str(path))
-        self._stream = self._socket.makefile("rw")
-
-    def ask(self, message: Mapping[str, object]) -> None:
-        """Raises ApiError when the fabric refuses."""
-        with self._lock:
-            self._stream.write(json.dumps(message) + "\n")
-            self._stream.flush()
-            answer = json.loads(self._stream.readline())
-        if answer:
-            raise ApiError(answer["code"], answer["message"])
-
-    def close(self) -> None:
-        self._stream.close()
-        self._socket.close()
-
-
 def serve(provider: Provider, path: Path) -> socketserver.ThreadingUnixStreamServer:
     """Take requests on a unix socket, in threads of their own."""
 
@@ -173,19 +147,6 @@ def serve(provider: Provider, path: Path) -> socketserver.ThreadingUnixStreamSer
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="requests", daemon=True).start()
     return server
-
-
-def read_world(config: Mapping[str, Any]) -> World:
-    """The world the lab describes in its configuration."""
-    routes = {(t, IPv4Network(d)): target for t, d, target in config["routes"]}
-    return replace(
-        cloud(config["lab"], routes, zones=config.get("zones", "two")),
-        elastic_ips={
-            IPv4Address(public): (target, IPv4Address(private))
-            for public, target, private in config.get("elastic_ips", [])
-        },
-        secondary={IPv4Address(address): target for address, target in config.get("secondary", [])},
-    )
 
 
 def main() -> int:

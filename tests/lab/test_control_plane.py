@@ -25,7 +25,7 @@ from emulator.lab.control_plane import declaration as declaration_of
 from emulator.lab.deployment import DEVICES, device_config, world
 from emulator.lab.scenario_file import ScenarioError, load
 from emulator.lab.settings.scenario import Scenario
-from netns.cloud.server import read_world
+from netns.cloud.line import read_world
 
 ELASTIC = {"public": "203.0.113.10", "private": ["10.0.10.101", "10.0.20.101"]}
 

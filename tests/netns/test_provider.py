@@ -14,7 +14,8 @@ import pytest
 from netns.cloud import server
 from netns.cloud.effects import Effects
 from netns.cloud.fabric import ApiError, Change, Fabric
-from netns.cloud.server import Line, Provider, serve
+from netns.cloud.line import Line
+from netns.cloud.server import Provider, serve
 from netns.topology import cloud
 
 DEADLINE_S = 30.0
