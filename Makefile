@@ -6,12 +6,13 @@ PY     := $(VENV)/bin/python
 LAB    := $(VENV)/bin/mirrorlab
 PYTHON ?= python3
 RUNS   ?= captures/runs
+# Tests mostly wait: so many of their files side by side; 0: one after the other.
+WORKERS ?= 4
+SPREAD := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 COUNT  ?= 20
 KIND   ?= fastL4
 MINUTES ?= 10
 COMMIT ?= sync
-# Tests mostly wait: so many of their files side by side (0: one after the other, in this process).
-WORKERS ?= 4
 HOW    ?= power-off
 
 # What the lab needs from Debian. setup installs what is missing, and no more.
@@ -69,13 +70,13 @@ shell: setup ## bring a lab up and open a shell in its client (root)
 	@$(LAB) up && $(LAB) shell client; $(LAB) down
 
 test: setup browser ## all tests that take seconds, and every built-in scenario end to end (root)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	@$(PY) -m pytest $(SPREAD)
 
 test-unit: setup ## only what needs no root: a few seconds
 	@$(PY) -m pytest -m 'not root and not e2e'
 
 test-all: test ## test, and the longer ones: every scenario under every kind of failover (root)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --long -m long
+	@$(PY) -m pytest $(SPREAD) --long -m long
 
 # CAPTURES=1: every round recorded, each lost conversation judged; SLOW: of the mirroring
 # channel, bits per second; RATE: of the bulk connection, bytes per second.

@@ -19,6 +19,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if item not in long]
         config.hook.pytest_deselected(items=long)
+    _spread(items)
+
+
+def _spread(items: list[pytest.Item]) -> None:
+    """For workers side by side: a file is one worker's, and so are all who share the scenarios'
+    runs; what waits longest comes first."""
+    shared = {i.path for i in items if "scenario_runs" in getattr(i, "fixturenames", ())}
+    for item in items:
+        name = "scenarios" if item.path in shared else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda i: (i.path not in shared, i.get_closest_marker("e2e") is None))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from emulator.lab.scenario_file import names
+from tests.support.slots import slot
 
 MIRRORLAB = [sys.executable, "-m", "emulator.cli"]
 VOID = 4
@@ -56,7 +57,8 @@ def run_cli(scenario: str, output: Path, *options: str, timeout_s: float = TIMEO
     name = Path(scenario).stem
     argv = [*MIRRORLAB, "run", scenario, "--format", "json", "--output", str(output), *options]
     for _ in range(2):
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s)
+        with slot():
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s)
         if done.returncode != VOID:
             break
     assert done.stdout, f"{scenario}: exit {done.returncode}, {done.stderr}"
@@ -73,13 +75,6 @@ def scenario_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[
     pool = ThreadPoolExecutor(max_workers=3)
     wanted = [*short(), *ALONG]
     return {name: pool.submit(run_cli, name, tmp_path_factory.mktemp(name)) for name in wanted}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ahead(request: pytest.FixtureRequest) -> None:
-    """The scenarios run while the files before theirs do: runs mostly wait, and so do those."""
-    if any("scenario_runs" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("scenario_runs")
 
 
 @pytest.fixture
