@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -40,6 +38,7 @@ from emulator.lab.campaign.chaosminimise import minimise
 from emulator.lab.campaign.chaosplan import WORLDS, Kind, Plan, PlanError, draw, loads
 from emulator.lab.campaign.chaosround import ChaosRound
 from emulator.lab.campaign.chaosworld import ChaosWorld
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.wait import LabFault
 from netns.build import BuildError
 from netns.execute import NamespaceError
@@ -101,7 +100,7 @@ class Campaign:
 def main() -> int:
     """See the module's description."""
     options = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    unwind_on_signals()
     with tempfile.TemporaryDirectory(prefix="mirrorlab-chaos-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,17 +124,6 @@ def main() -> int:
     if any(one.failures for one in campaign.outcomes):
         return 1
     return 4 if all(one.void for one in campaign.outcomes) else 0
-
-
-_MAIN = os.getpid()
-
-
-def _interrupt(*_: object) -> None:
-    """As Ctrl-C: the table so far, and nothing is left behind. In a child, which pyroute2 forks
-    and ends by this signal, it is the end."""
-    if os.getpid() != _MAIN:
-        os._exit(128 + signal.SIGTERM)
-    raise KeyboardInterrupt
 
 
 def _rounds(campaign: Campaign, options: argparse.Namespace) -> None:

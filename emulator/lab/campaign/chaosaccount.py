@@ -15,14 +15,15 @@ _NO_CAUSE = ("unknown", "-")
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A conversation that did not come to its end. `outcome`, `cause`: by the packets, empty
-    where nothing was captured."""
+    """A conversation that did not come to its end. `outcome`, `cause`, `why` (the cause in
+    words): by the packets, empty where nothing was captured."""
 
     kind: str
     port: int
     what: str
     outcome: str = ""
     cause: str = ""
+    why: str = ""
 
     @property
     def named(self) -> bool:
@@ -30,7 +31,8 @@ class Lost:
 
     def __str__(self) -> str:
         verdict = f" [{self.outcome} {self.cause}]" if self.outcome else ""
-        return f"{self.kind} {self.port}: {self.what}{verdict}"
+        why = f" ({self.why})" if self.why and not self.named else ""
+        return f"{self.kind} {self.port}: {self.what}{verdict}{why}"
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Outcome:
             "excuse": excuse(self.plan) or None, "wrong_bytes": self.wrong_bytes,
             "lost": [
                 {"kind": x.kind, "port": x.port, "what": x.what, "outcome": x.outcome or None,
-                 "cause": x.cause or None}
+                 "cause": x.cause or None, "why": x.why or None}
                 for x in self.lost
             ],
             "healed_s": self.healed_s, "failures": self.failures, "bytes": self.octets,

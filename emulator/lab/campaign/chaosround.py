@@ -174,5 +174,4 @@ class ChaosRound:
         verdicts = self._recorder.judge(self._losses) if self._recorder is not None else {}
         found.judged = self._recorder is not None
         for loss in self._losses:
-            outcome, cause = verdicts.get(loss, ("", ""))
-            found.lost.append(Lost(loss.kind, loss.port, loss.what, outcome, cause))
+            found.lost.append(Lost(loss.kind, loss.port, loss.what, *verdicts.get(loss, ())))
