@@ -11,10 +11,10 @@ SCRIPTS = (
     "sftp-batch", "sftp-glob", "sftp-uri", "dynamic-forward", "forwarding", "multiplex",
     "reconfigure", "localcommand", "forcecommand", "kextype", "keytype", "forward-control",
     "integrity", "multipubkey", "limit-keytype", "brokenkeys", "allow-deny-users", "authinfo",
-    "hostkey-rotate", "channel-timeout", "dhgex", "cert-file",
+    "hostkey-rotate", "channel-timeout", "dhgex", "cert-file", "agent",
 )  # fmt: skip
 # What they forward leads from 127.0.0.1 at one end to 127.0.0.1 at the other.
-ONE_HOST = {"dynamic-forward", "forwarding", "forward-control", "multiplex"}
+ONE_HOST = {"agent", "dynamic-forward", "forwarding", "forward-control", "multiplex"}
 _LOCAL = "opens no connection"
 SKIPPED = {
     **dict.fromkeys(
@@ -32,7 +32,7 @@ SKIPPED = {
          "putty-transfer", "reexec", "sftp-chroot", "sftp-perm", "sshfp-connect"),
         "not tried: keys, settings, addresses, other clients",
     ),
-    "agent": "its forwarded agent is not found, without a failover either; not looked into",
+
     "proxy-connect": "wants SSH_CONNECTION to be unknown: here there is a connection",
     "connection-timeout": "measures timeouts of a few seconds: an outage upsets it",
     "login-timeout": "measures 10 s of grace against 15 s of its own: an outage upsets it",
