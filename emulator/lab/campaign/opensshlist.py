@@ -32,7 +32,6 @@ SKIPPED = {
          "putty-transfer", "reexec", "sftp-chroot", "sftp-perm", "sshfp-connect"),
         "not tried: keys, settings, addresses, other clients",
     ),
-
     "proxy-connect": "wants SSH_CONNECTION to be unknown: here there is a connection",
     "connection-timeout": "measures timeouts of a few seconds: an outage upsets it",
     "login-timeout": "measures 10 s of grace against 15 s of its own: an outage upsets it",
