@@ -255,7 +255,17 @@ class Pair:
             return all(self.lab.status(d).get("mirror_channel") == "up" for d in DEVICES)
 
         wait_until("the channel to be up", ready, timeout_s=40)
+        wait_until(
+            f"{dead} to be given the connections",
+            lambda: over.is_set() or self._given(other, dead), timeout_s=60,
+        )  # fmt: skip
         self.lab.wait_control_plane(other)
+
+    def _given(self, active: str, standby: str) -> bool:
+        """Whether the standby has every open connection: one with bytes beyond a gap is given
+        once the gap is closed, and only then may the active device fail."""
+        there = {_name(flow) for flow in flows(self.lab, active) if flow["state"] == "open"}
+        return there <= {_name(flow) for flow in flows(self.lab, standby)}
 
     def _created(self) -> int:
         """Connections the devices have taken up so far, by their journals."""
@@ -264,6 +274,10 @@ class Pair:
     def _octets(self) -> int:
         """What came in by the devices' external interfaces so far."""
         return sum(call_in(self.lab.world.namespace(device), received) for device in DEVICES)
+
+
+def _name(flow: dict[str, object]) -> str:
+    return f"{flow['client']} {flow['virtual']}"
 
 
 def _busy(table: list[dict[str, object]], since_s: float) -> list[dict[str, object]]:
