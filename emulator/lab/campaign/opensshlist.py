@@ -14,7 +14,15 @@ SCRIPTS = (
     "hostkey-rotate", "channel-timeout", "dhgex", "cert-file", "agent",
 )  # fmt: skip
 # What they forward leads from 127.0.0.1 at one end to 127.0.0.1 at the other.
-ONE_HOST = {"agent", "dynamic-forward", "forwarding", "forward-control", "multiplex"}
+ONE_HOST = {
+    "agent",
+    "agent-restrict",
+    "cfgmatch",
+    "dynamic-forward",
+    "forwarding",
+    "forward-control",
+    "multiplex",
+}
 _LOCAL = "opens no connection"
 SKIPPED = {
     **dict.fromkeys(
