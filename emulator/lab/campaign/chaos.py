@@ -164,9 +164,9 @@ def _drawn(options: argparse.Namespace) -> Iterator[tuple[int, Plan]]:
 
 
 def _minimise(campaign: Campaign, options: argparse.Namespace) -> None:
-    """Of the plan that is asked for; its first failure is what is looked for."""
+    """Of the plan that is asked for; the gravest of its first failures is what is looked for."""
     number, plan = next(_given(options))
-    wanted: frozenset[str] = frozenset()
+    wanted = ""
 
     def fails(smaller: Plan) -> bool:
         nonlocal wanted
@@ -175,8 +175,8 @@ def _minimise(campaign: Campaign, options: argparse.Namespace) -> None:
             _say(found, options)
             if found.failures or not found.void:
                 break
-        wanted = wanted or found.signature
-        return bool(wanted & found.signature)
+        wanted = wanted or found.gravest
+        return wanted in found.signature
 
     smallest = minimise(plan, fails, tries=options.tries, need=options.need)
     what = smallest.dumps() if smallest is not None else "the plan does not fail"

@@ -11,6 +11,10 @@ from emulator.lab.campaign.chaosmodel import excuse
 from emulator.lab.campaign.chaosplan import Kind, Plan
 
 _NO_CAUSE = ("unknown", "-")
+_GRAVITY = (
+    "wrong bytes", "a device ended", "lost although promised", "lost, and no cause named",
+    "not healed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,14 @@ class Outcome:
 
     @property
     def signature(self) -> frozenset[str]:
-        """What kinds of failure: the minimiser looks for the same ones."""
+        """What kinds of failure."""
         return frozenset(text.partition(":")[0] for text in self.failures)
+
+    @property
+    def gravest(self) -> str:
+        """The worst kind of failure, empty where there is none: what the minimiser looks for. A
+        conversation that is lost often keeps the pair from healing; the reverse tells less."""
+        return min(self.signature, key=_GRAVITY.index, default="")
 
     def line(self) -> str:
         """One line for people."""
