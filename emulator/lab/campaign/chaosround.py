@@ -16,8 +16,9 @@ from emulator.lab.campaign.chaosworld import ChaosWorld, DeviceEnded, eventually
 from emulator.lab.campaign.killtraffic import Loss, Round, lives_on
 from emulator.lab.settings.scenario import How
 from emulator.lab.wait import LabFault, wait_until
+from emulator.lab.workload.applications import PORTS
 from emulator.lab.workload.sessions import Sessions
-from netns.execute import NamespaceError, call_in
+from netns.execute import NamespaceError, call_in, run
 
 HEAL_S = 45.0  # from the last fault's end to a whole pair that takes new connections
 _ON_S = 0.3  # traffic goes on for so long after that
@@ -140,13 +141,20 @@ class ChaosRound:
             self.found.healed_s = seconds
 
     def _end_traffic(self) -> None:
-        if self._ssh is not None:
-            self._losses += lives_on(self._ssh, self._patience_s)
+        if self._ssh is not None and (lost := lives_on(self._ssh, self._patience_s)):
+            self._losses += lost
+            self._give_up_ssh()
         self._traffic.stop.set()
         for job in self._jobs:
             job.join(2 * self._patience_s + 10)
         if any(job.is_alive() for job in self._jobs):
             raise LabFault("the traffic of the round does not end")
+
+    def _give_up_ssh(self) -> None:
+        """The client's connection is gone: a dead one, whose close waits behind bytes that nobody
+        has, would stay in the active device's table, and the pair would never be in sync."""
+        client = self._world.lab.world.namespace("client")
+        run(client, ["ss", "--kill", "--tcp", "--numeric", "dport", "=", f":{PORTS['ssh']}"])
 
     def _stop(self) -> None:
         self._traffic.stop.set()

@@ -303,7 +303,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="openssh", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kind", choices=["fastL4", "standard"], default="fastL4")
     parser.add_argument("--only", nargs="+", choices=[*SCRIPTS, *SKIPPED], metavar="NAME")
-    parser.add_argument("--patience", type=float, default=600.0, metavar="S")
+    parser.add_argument("--patience", type=float, default=1200.0, metavar="S")
     parser.add_argument("--failovers", type=int, default=2, help="of one script, at most")
     options = parser.parse_args()
     if not REGRESS.is_dir():
