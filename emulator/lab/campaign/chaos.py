@@ -73,7 +73,7 @@ class Campaign:
         except (LabFault, BuildError, NamespaceError) as error:
             found = Outcome(plan, void=f"no world: {error}")
         found.number = number
-        if found.failures or found.void:
+        if found.failures or found.void or found.remains:
             self.close()  # the next round begins with a world that is as it should be
         if not (found.failures and self._keep):
             shutil.rmtree(folder, ignore_errors=True)

@@ -44,8 +44,8 @@ class Outcome:
     """What came of one round; what is empty or 0 did not happen.
 
     `void`: why the lab itself disturbed it; `ended`: a device's process that ended by itself;
-    `not_healed`: what was missing when the time to heal was over; `judged`: the packets of the
-    losses were looked at.
+    `not_healed`: what was missing when the time to heal was over; `remains`: a dead flow is in
+    the way of the next round; `judged`: the packets of the losses were looked at.
     """
 
     plan: Plan
@@ -57,6 +57,7 @@ class Outcome:
     judged: bool = False
     ended: str = ""
     not_healed: str = ""
+    remains: bool = False
     healed_s: float | None = None
     octets: int = 0
     requests: int = 0

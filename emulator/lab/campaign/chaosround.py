@@ -79,7 +79,9 @@ class ChaosRound:
         time.sleep(_ON_S)
         self._end_traffic()
         if not self.found.not_healed:
-            self.found.not_healed, _ = eventually(self._world.lacks, HEAL_S)
+            dead = self._dead()
+            self.found.not_healed, _ = eventually(lambda: self._world.lacks(dead), HEAL_S)
+            self.found.remains = bool(dead and self._world.lacks())
 
     def _begin_traffic(self) -> None:
         client, traffic = self._world.lab.world.namespace("client"), self._traffic
@@ -150,9 +152,13 @@ class ChaosRound:
         if any(job.is_alive() for job in self._jobs):
             raise LabFault("the traffic of the round does not end")
 
+    def _dead(self) -> frozenset[int]:
+        """The ports of the conversations that are lost: the client's own, of ssh the server's."""
+        lost = [*self._losses, *self._traffic.bulk.losses, *self._traffic.requests.losses]
+        return frozenset(loss.port or PORTS["ssh"] for loss in lost)
+
     def _give_up_ssh(self) -> None:
-        """The client's connection is gone: a dead one, whose close waits behind bytes that nobody
-        has, would stay in the active device's table, and the pair would never be in sync."""
+        """An end that gives up is gone; a killed ssh's close would wait behind its bytes."""
         client = self._world.lab.world.namespace("client")
         run(client, ["ss", "--kill", "--tcp", "--numeric", "dport", "=", f":{PORTS['ssh']}"])
 
