@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from emulator.lab.instance import ROOT
 from emulator.lab.settings.scenario import How
+from netns.build import labs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -39,3 +44,34 @@ def test_async_over_a_slow_channel_loses_and_each_loss_is_named_mirror_lag() -> 
     assert sum(verdicts.values()) == counts["lost conversations"] > 0
     named = {key for key in verdicts if "void" not in key}
     assert named <= {"verdict STALLED mirror-lag", "verdict RESET mirror-lag"}, text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("captures", [(), ("--captures",)])
+def test_an_interrupt_gives_the_counts_so_far_and_leaves_nothing(
+    number: int, captures: tuple[str, ...], tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-m", "emulator.lab.campaign.killtest", "--count", "9", "--json"]
+    argv += ["--keep", str(tmp_path), *captures]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        while not program.stdout.readline().lstrip().startswith("1 "):  # the first round
+            assert program.poll() is None
+        [lab] = [lab for lab in ROOT.iterdir() if str(tmp_path) in _told(lab)]
+        os.killpg(program.pid, number)  # as from a terminal, somewhere in the second round
+        rest, said = program.stdout.read(), program.stderr.read()
+    assert program.returncode == 130, said
+    assert json.loads(rest.splitlines()[-1])["failovers"] >= 1
+    assert "Traceback" not in said
+    assert not lab.exists()
+    assert lab.name not in labs()
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def _told(lab: Path) -> str:
+    path = lab / "lab.json"
+    return path.read_text() if path.exists() else ""

@@ -150,10 +150,10 @@ class Proxied:
         if not self.lossy:
             self.put(Segment(CHANNEL_B, CHANNEL_A, SeqNum(701), carried.end, ACK, 9), _TO_A)
 
-    def heartbeat(self, device: str, *, active: bool) -> None:
+    def heartbeat(self, device: str, *, active: bool, sequence: int = 1) -> None:
         said = Conversation()
         said.now = self.now
-        said.heartbeat(device, active=active)
+        said.heartbeat(device, active=active, sequence=sequence)
         self.frames += said.frames
         self.now = said.now
 

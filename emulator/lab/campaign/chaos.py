@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -40,10 +38,12 @@ from emulator.lab.campaign.chaosminimise import minimise
 from emulator.lab.campaign.chaosplan import WORLDS, Kind, Plan, PlanError, draw, loads
 from emulator.lab.campaign.chaosround import ChaosRound
 from emulator.lab.campaign.chaosworld import ChaosWorld
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.wait import LabFault
 from netns.build import BuildError
 from netns.execute import NamespaceError
 
+_VOID_TRIES = 3  # of one that is to be made smaller
 _CAPTURED_RATE = 300_000  # bytes per second of the bulk connection, where all is recorded
 
 
@@ -73,7 +73,7 @@ class Campaign:
         except (LabFault, BuildError, NamespaceError) as error:
             found = Outcome(plan, void=f"no world: {error}")
         found.number = number
-        if found.failures or found.void:
+        if found.failures or found.void or found.remains:
             self.close()  # the next round begins with a world that is as it should be
         if not (found.failures and self._keep):
             shutil.rmtree(folder, ignore_errors=True)
@@ -101,7 +101,7 @@ class Campaign:
 def main() -> int:
     """See the module's description."""
     options = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    unwind_on_signals()
     with tempfile.TemporaryDirectory(prefix="mirrorlab-chaos-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,17 +125,6 @@ def main() -> int:
     if any(one.failures for one in campaign.outcomes):
         return 1
     return 4 if all(one.void for one in campaign.outcomes) else 0
-
-
-_MAIN = os.getpid()
-
-
-def _interrupt(*_: object) -> None:
-    """As Ctrl-C: the table so far, and nothing is left behind. In a child, which pyroute2 forks
-    and ends by this signal, it is the end."""
-    if os.getpid() != _MAIN:
-        os._exit(128 + signal.SIGTERM)
-    raise KeyboardInterrupt
 
 
 def _rounds(campaign: Campaign, options: argparse.Namespace) -> None:
@@ -175,16 +164,19 @@ def _drawn(options: argparse.Namespace) -> Iterator[tuple[int, Plan]]:
 
 
 def _minimise(campaign: Campaign, options: argparse.Namespace) -> None:
-    """Of the plan that is asked for; its first failure is what is looked for."""
+    """Of the plan that is asked for; the gravest of its first failures is what is looked for."""
     number, plan = next(_given(options))
-    wanted: frozenset[str] = frozenset()
+    wanted = ""
 
     def fails(smaller: Plan) -> bool:
         nonlocal wanted
-        found = campaign.round(smaller, number)
-        _say(found, options)
-        wanted = wanted or found.signature
-        return bool(wanted & found.signature)
+        for _ in range(_VOID_TRIES):  # a void try says nothing of the plan
+            found = campaign.round(smaller, number)
+            _say(found, options)
+            if found.failures or not found.void:
+                break
+        wanted = wanted or found.gravest
+        return wanted in found.signature
 
     smallest = minimise(plan, fails, tries=options.tries, need=options.need)
     what = smallest.dumps() if smallest is not None else "the plan does not fail"

@@ -11,18 +11,23 @@ from emulator.lab.campaign.chaosmodel import excuse
 from emulator.lab.campaign.chaosplan import Kind, Plan
 
 _NO_CAUSE = ("unknown", "-")
+_GRAVITY = (
+    "wrong bytes", "a device ended", "lost although promised", "lost, and no cause named",
+    "not healed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A conversation that did not come to its end. `outcome`, `cause`: by the packets, empty
-    where nothing was captured."""
+    """A conversation that did not come to its end. `outcome`, `cause`, `why` (the cause in
+    words): by the packets, empty where nothing was captured."""
 
     kind: str
     port: int
     what: str
     outcome: str = ""
     cause: str = ""
+    why: str = ""
 
     @property
     def named(self) -> bool:
@@ -30,7 +35,8 @@ class Lost:
 
     def __str__(self) -> str:
         verdict = f" [{self.outcome} {self.cause}]" if self.outcome else ""
-        return f"{self.kind} {self.port}: {self.what}{verdict}"
+        why = f" ({self.why})" if self.why and not self.named else ""
+        return f"{self.kind} {self.port}: {self.what}{verdict}{why}"
 
 
 @dataclass
@@ -38,8 +44,8 @@ class Outcome:
     """What came of one round; what is empty or 0 did not happen.
 
     `void`: why the lab itself disturbed it; `ended`: a device's process that ended by itself;
-    `not_healed`: what was missing when the time to heal was over; `judged`: the packets of the
-    losses were looked at.
+    `not_healed`: what was missing when the time to heal was over; `remains`: a dead flow is in
+    the way of the next round; `judged`: the packets of the losses were looked at.
     """
 
     plan: Plan
@@ -51,6 +57,7 @@ class Outcome:
     judged: bool = False
     ended: str = ""
     not_healed: str = ""
+    remains: bool = False
     healed_s: float | None = None
     octets: int = 0
     requests: int = 0
@@ -78,8 +85,14 @@ class Outcome:
 
     @property
     def signature(self) -> frozenset[str]:
-        """What kinds of failure: the minimiser looks for the same ones."""
+        """What kinds of failure."""
         return frozenset(text.partition(":")[0] for text in self.failures)
+
+    @property
+    def gravest(self) -> str:
+        """The worst kind of failure, empty where there is none: what the minimiser looks for. A
+        conversation that is lost often keeps the pair from healing; the reverse tells less."""
+        return min(self.signature, key=_GRAVITY.index, default="")
 
     def line(self) -> str:
         """One line for people."""
@@ -102,7 +115,7 @@ class Outcome:
             "excuse": excuse(self.plan) or None, "wrong_bytes": self.wrong_bytes,
             "lost": [
                 {"kind": x.kind, "port": x.port, "what": x.what, "outcome": x.outcome or None,
-                 "cause": x.cause or None}
+                 "cause": x.cause or None, "why": x.why or None}
                 for x in self.lost
             ],
             "healed_s": self.healed_s, "failures": self.failures, "bytes": self.octets,

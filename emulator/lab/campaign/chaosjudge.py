@@ -54,9 +54,9 @@ class Recorder:
             for record in self._lab.read_journal(node, place)
         ]
 
-    def judge(self, losses: list[Loss]) -> dict[Loss, tuple[str, str]]:
-        """Outcome and cause of each, as its own end saw it: nothing counts that was captured
-        after that end gave up."""
+    def judge(self, losses: list[Loss]) -> dict[Loss, tuple[str, str, str]]:
+        """Outcome, cause and its sentence of each, as its own end saw it: nothing counts that was
+        captured after that end gave up."""
         files = sorted(self._folder.glob("*.pcapng"))
         if not losses or not files:
             return {}
@@ -69,19 +69,19 @@ class Recorder:
             merge(files, self._folder / CAPTURE)
             return {loss: self._verdict(loss, records) for loss in losses}
         except (PcapngError, OSError) as error:
-            return dict.fromkeys(losses, ("not read", str(error)))
+            return dict.fromkeys(losses, ("not read", "-", str(error)))
 
     def forget(self) -> None:
         """The round's captures are not needed any more."""
         for path in self._folder.glob("*.pcapng"):
             path.unlink()
 
-    def _verdict(self, loss: Loss, records: list[Record]) -> tuple[str, str]:
+    def _verdict(self, loss: Loss, records: list[Record]) -> tuple[str, str, str]:
         end: Record = {"time": loss.at, "node": "lab", "what": "observation-ends"}
         facts = facts_of(self._folder / CAPTURE, [*records, end])
         for connection in facts.connections:
             remote, port = connection.client.remote.port, connection.client.local.port
             if (loss.port and port == loss.port) or remote == _PORT.get(loss.kind):
                 verdict = judge_connection(connection, facts)
-                return verdict.outcome, verdict.cause.id or "-"
-        return "not in the capture", "-"
+                return verdict.outcome, verdict.cause.id or "-", verdict.cause.text
+        return "not in the capture", "-", ""

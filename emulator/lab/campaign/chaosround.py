@@ -16,8 +16,9 @@ from emulator.lab.campaign.chaosworld import ChaosWorld, DeviceEnded, eventually
 from emulator.lab.campaign.killtraffic import Loss, Round, lives_on
 from emulator.lab.settings.scenario import How
 from emulator.lab.wait import LabFault, wait_until
+from emulator.lab.workload.applications import PORTS
 from emulator.lab.workload.sessions import Sessions
-from netns.execute import NamespaceError, call_in
+from netns.execute import NamespaceError, call_in, run
 
 HEAL_S = 45.0  # from the last fault's end to a whole pair that takes new connections
 _ON_S = 0.3  # traffic goes on for so long after that
@@ -78,7 +79,9 @@ class ChaosRound:
         time.sleep(_ON_S)
         self._end_traffic()
         if not self.found.not_healed:
-            self.found.not_healed, _ = eventually(self._world.lacks, HEAL_S)
+            dead = self._dead()
+            self.found.not_healed, _ = eventually(lambda: self._world.lacks(dead), HEAL_S)
+            self.found.remains = bool(dead and self._world.lacks())
 
     def _begin_traffic(self) -> None:
         client, traffic = self._world.lab.world.namespace("client"), self._traffic
@@ -140,13 +143,24 @@ class ChaosRound:
             self.found.healed_s = seconds
 
     def _end_traffic(self) -> None:
-        if self._ssh is not None:
-            self._losses += lives_on(self._ssh, self._patience_s)
+        if self._ssh is not None and (lost := lives_on(self._ssh, self._patience_s)):
+            self._losses += lost
+            self._give_up_ssh()
         self._traffic.stop.set()
         for job in self._jobs:
             job.join(2 * self._patience_s + 10)
         if any(job.is_alive() for job in self._jobs):
             raise LabFault("the traffic of the round does not end")
+
+    def _dead(self) -> frozenset[int]:
+        """The ports of the conversations that are lost: the client's own, of ssh the server's."""
+        lost = [*self._losses, *self._traffic.bulk.losses, *self._traffic.requests.losses]
+        return frozenset(loss.port or PORTS["ssh"] for loss in lost)
+
+    def _give_up_ssh(self) -> None:
+        """An end that gives up is gone; a killed ssh's close would wait behind its bytes."""
+        client = self._world.lab.world.namespace("client")
+        run(client, ["ss", "--kill", "--tcp", "--numeric", "dport", "=", f":{PORTS['ssh']}"])
 
     def _stop(self) -> None:
         self._traffic.stop.set()
@@ -174,5 +188,4 @@ class ChaosRound:
         verdicts = self._recorder.judge(self._losses) if self._recorder is not None else {}
         found.judged = self._recorder is not None
         for loss in self._losses:
-            outcome, cause = verdicts.get(loss, ("", ""))
-            found.lost.append(Lost(loss.kind, loss.port, loss.what, outcome, cause))
+            found.lost.append(Lost(loss.kind, loss.port, loss.what, *verdicts.get(loss, ())))

@@ -100,11 +100,12 @@ class Command:
 
     def _read(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if found := _STAGE.match(line):
-                self.stages.append(found[1])
-            elif line.strip():
-                self.said.append(line.rstrip())
+        with self.process.stderr as lines:
+            for line in lines:
+                if found := _STAGE.match(line):
+                    self.stages.append(found[1])
+                elif line.strip():
+                    self.said.append(line.rstrip())
 
     def wait(self) -> int:
         """Its exit status; raises LabFault when it does not end."""

@@ -14,7 +14,8 @@ that was lost gets its verdict. The captures of one round are removed before the
 bulk connection is slowed down (--rate), so the disk holds one round at a time.
 
 Prints one line a round and the counts; exit status 0 when no byte was lost, 1 otherwise
-(as it should be with async: that is what a BIG-IP does).
+(as it should be with async: that is what a BIG-IP does), 4 after a fault of the lab, 130
+interrupted: the counts so far, nothing left behind.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from emulator.lab.channelfaults import inject
 from emulator.lab.deployment import DEVICES
 from emulator.lab.faults import forget_connections, silence_ends, trigger
 from emulator.lab.instance import Lab
+from emulator.lab.interrupts import unwind_on_signals
 from emulator.lab.settings.mirror_channel import MirrorChannel
 from emulator.lab.settings.scenario import How, Scenario
 from emulator.lab.wait import LabFault, wait_until
@@ -225,6 +227,7 @@ def _came_back(
 def main() -> int:
     """See the module's description."""
     options, arguments = _arguments()
+    unwind_on_signals()
     print(f"{options}", flush=True)
     with tempfile.TemporaryDirectory(prefix="mirrorlab-kill-") as scratch:
         folder = arguments.keep or Path(scratch)
@@ -232,6 +235,8 @@ def main() -> int:
         test = KillTest(options, folder)
         try:
             test.run(arguments.count)
+        except KeyboardInterrupt:
+            return 130
         except LabFault as error:
             print(f"lab fault: {error}", file=sys.stderr)
             return 4

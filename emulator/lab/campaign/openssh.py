@@ -19,7 +19,8 @@ over --failovers times; the dead one is switched on again and stands by. So the 
 
 Prints a line a script: ok, FAILED or skipped and why; failovers, connections carried over them,
 connections and bytes that went through the pair, by the devices' journals and interfaces. Exit
-status: 0 all that ran were ok, each with a failover; 1 not so.
+status: 0 all that ran were ok, each with a failover; 1 not so; 4 a fault of the lab; 130
+interrupted: what there is so far, nothing left behind.
 """
 
 from __future__ import annotations
@@ -72,13 +73,13 @@ _SSHD = """#!/bin/sh
 # sshd as the scripts start it: at the end of a pipe, to have a look at its settings, as a server.
 for word; do
     case $word in
-    -i) exec {relay} 127.0.0.1 {port} /usr/sbin/sshd "$@" ;;
+    -i) exec {relay} 127.0.0.1 {port} ${{ONE_HOST:+{enter}}} /usr/sbin/sshd "$@" ;;
     -t|-T|-G|-V) exec /usr/sbin/sshd "$@" ;;
     esac
 done
 if [ -n "$ONE_HOST" ]; then
     exec ip netns exec {namespace} {relay} --inetd {address} {sshd} "$OBJ/pidfile" \
-        nsenter --net=/run/netns/{client} /usr/sbin/sshd -i "$@"
+        {enter} /usr/sbin/sshd -i "$@"
 fi
 exec ip netns exec {namespace} /usr/sbin/sshd -o ListenAddress={address} "$@"
 """
@@ -151,7 +152,7 @@ class Pair:
         inode = call_in(client, lambda: os.stat("/proc/thread-self/ns/net").st_ino)
         self._program("sshd", _SSHD.format(
             relay=_PYTHON, port=RELAY_PORT, namespace=backend, address=address,
-            client=client, sshd=SSHD_PORT,
+            enter=f"nsenter --net=/run/netns/{client}", sshd=SSHD_PORT,
         ))  # fmt: skip
         self._program("sftp-server", _SFTP.format(
             relay=_PYTHON, port=RELAY_PORT, client=inode, real=SFTP_SERVER,
@@ -194,8 +195,11 @@ class Pair:
         try:
             while not over.is_set() and row.failovers < failovers:
                 self._fail_over(row, over, began)
-        finally:
             over.wait(patience_s + 10)
+        finally:
+            if not over.is_set():  # an interrupt, a fault of the lab: nobody waits for it
+                os.killpg(process.pid, signal.SIGKILL)
+            over.wait(10)
         skipped = [line for line in row.said if "skip" in line.lower()]
         if process.returncode == 0:
             row.verdict = _OK if row.failovers or not failovers else _MISSED
@@ -251,7 +255,17 @@ class Pair:
             return all(self.lab.status(d).get("mirror_channel") == "up" for d in DEVICES)
 
         wait_until("the channel to be up", ready, timeout_s=40)
+        wait_until(
+            f"{dead} to be given the connections",
+            lambda: over.is_set() or self._given(other, dead), timeout_s=60,
+        )  # fmt: skip
         self.lab.wait_control_plane(other)
+
+    def _given(self, active: str, standby: str) -> bool:
+        """Whether the standby has every open connection: one with bytes beyond a gap is given
+        once the gap is closed, and only then may the active device fail."""
+        there = {_name(flow) for flow in flows(self.lab, active) if flow["state"] == "open"}
+        return there <= {_name(flow) for flow in flows(self.lab, standby)}
 
     def _created(self) -> int:
         """Connections the devices have taken up so far, by their journals."""
@@ -260,6 +274,10 @@ class Pair:
     def _octets(self) -> int:
         """What came in by the devices' external interfaces so far."""
         return sum(call_in(self.lab.world.namespace(device), received) for device in DEVICES)
+
+
+def _name(flow: dict[str, object]) -> str:
+    return f"{flow['client']} {flow['virtual']}"
 
 
 def _busy(table: list[dict[str, object]], since_s: float) -> list[dict[str, object]]:
@@ -285,7 +303,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="openssh", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kind", choices=["fastL4", "standard"], default="fastL4")
     parser.add_argument("--only", nargs="+", choices=[*SCRIPTS, *SKIPPED], metavar="NAME")
-    parser.add_argument("--patience", type=float, default=600.0, metavar="S")
+    parser.add_argument("--patience", type=float, default=1200.0, metavar="S")
     parser.add_argument("--failovers", type=int, default=2, help="of one script, at most")
     options = parser.parse_args()
     if not REGRESS.is_dir():
@@ -303,8 +321,12 @@ def main() -> int:
                 if row.verdict == _FAILED:
                     print("\n".join(f"      {line}" for line in row.said[-4:]), flush=True)
                 rows.append(row)
+        except KeyboardInterrupt:
+            _sum_up(options.kind, rows)
+            return 130
         except (LabFault, BuildError, NamespaceError) as error:
             print(f"lab fault: {error}", file=sys.stderr)
+            _sum_up(options.kind, rows)
             return 4
         finally:
             pair.lab.destroy()

@@ -15,6 +15,8 @@ CAUSES: dict[str, str] = {
     "idle-expired": "a device had let the flow expire for want of traffic",
     "source-dest-check": "the fabric dropped it: the interface's source/destination check is on",
     "mirror-lag": "the old device had acknowledged bytes that the new one did not hold yet",
+    "state-lost": "a device had acknowledged bytes and not passed them on, and every device that "
+    "may have had them has begun anew since",
     "vip-address-changed": "the new device gets the connection for another destination address "
     "than the old one did, so a mirrored flow cannot match",
     "security-group-denied": "no rule of an interface's security group allowed it",

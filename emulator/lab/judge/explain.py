@@ -72,6 +72,9 @@ def explain_loss(connection: Connection, facts: Facts) -> Cause:
                 Evidence.of(ending.last, f"{ending.fate.value}: {describe(ending.last)}"),
             ]
             return with_shown(_where_lost(connection, facts, direction, ending), evidence)
+    gone = mirrorrules.state_lost(connection, facts)
+    if gone is not None:
+        return with_shown(gone, [])
     return Cause("unknown", "Bytes were not acknowledged, and no segment is seen to be lost.")
 
 

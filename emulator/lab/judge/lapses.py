@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from emulator.lab.judge.facts import Connection, Facts
+from emulator.lab.judge.tracing import RoleReport
 
 
 def lapse(connection: Connection, facts: Facts, node: str, frame: int) -> str:
@@ -22,14 +23,23 @@ def lapse(connection: Connection, facts: Facts, node: str, frame: int) -> str:
     ]
     if not carried:
         return ""
-    own = [r for r in facts.roles if r.device == node and r.frame < frame]
-    for before, after in pairwise(own):
-        if after.sequence < before.sequence and after.frame > carried[0]:
-            return (
-                f"had begun anew (from frame {after.frame} on its heartbeats count from "
-                f"{after.sequence})"
-            )
-    for report in own:
+    anew = begun_anew(facts, node, carried[0], frame)
+    if anew is not None:
+        return (
+            f"had begun anew (from frame {anew.frame} on its heartbeats count from {anew.sequence})"
+        )
+    for report in facts.roles:
+        if report.device != node or report.frame >= frame:
+            continue
         if not report.active and carried[0] < report.frame:
             return f"had stood by meanwhile (its heartbeat in frame {report.frame})"
     return ""
+
+
+def begun_anew(facts: Facts, node: str, after: int, before: int) -> RoleReport | None:
+    """The first heartbeat between two frames by which the device's process had begun anew."""
+    own = [r for r in facts.roles if r.device == node and r.frame < before]
+    for earlier, later in pairwise(own):
+        if later.sequence < earlier.sequence and later.frame > after:
+            return later
+    return None

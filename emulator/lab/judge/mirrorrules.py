@@ -7,8 +7,10 @@ mirrored; here that becomes a finding.
 from __future__ import annotations
 
 from emulator.lab.judge.fabricrules import Finding
-from emulator.lab.judge.facts import Connection, Facts
+from emulator.lab.judge.facts import Connection, Direction, Facts
+from emulator.lab.judge.lapses import begun_anew
 from emulator.lab.judge.proxied import mirror_lag
+from emulator.lab.judge.tracing import is_device
 
 
 def not_mirrored(connection: Connection, facts: Facts, otherwise: Finding) -> Finding:
@@ -49,3 +51,29 @@ def lagging(connection: Connection, facts: Facts) -> Finding | None:
         f"not mirrored in time.{how}",
         tuple(shown),
     )
+
+
+def state_lost(connection: Connection, facts: Facts) -> Finding | None:
+    """Bytes that a proxy had acknowledged and not passed on before every device that may have
+    had them began anew: their sender does not send them again, and nobody else can."""
+    devices = sorted({p.partition(":")[0] for p in facts.points if is_device(p.partition(":")[0])})
+    for direction in Direction if connection.proxied else ():
+        oldest = connection.stream(direction).oldest_undelivered()
+        told = [a for d in devices if (a := connection.acknowledged_by(d, direction)) is not None]
+        if oldest is None or not told:
+            continue
+        ack, sighting = max(told, key=lambda a: a[0].octets_from(oldest.segment.seq))
+        octets = ack.octets_from(oldest.segment.seq)
+        last = 1 + max(r.frame for r in facts.roles) if facts.roles else 0
+        anew = [begun_anew(facts, device, sighting.frame, last) for device in devices]
+        if octets <= 0 or not devices or not all(anew):
+            continue
+        when = " and ".join(f"{r.device} in frame {r.frame}" for r in anew if r is not None)
+        return Finding(
+            "state-lost",
+            f"{octets} bytes of {sighting.node}'s had been acknowledged to it and had not come to "
+            "the other end. Since then every device has begun anew (the first heartbeats that "
+            f"count from the beginning again: {when}), so nobody has them.",
+            ((sighting, f"{sighting.node} receives the acknowledgement {ack}"),),
+        )
+    return None

@@ -50,6 +50,12 @@ ADVICE: dict[str, tuple[str, ...]] = {
         "factor:fastL4",
         "factor:sync",
     ),
+    "state-lost": (
+        "Do not let both devices be off, or fail one before the other is back and has been given "
+        "everything (mirrorlab standby-ready): what a full proxy has acknowledged is in their "
+        "memory only.",
+        "factor:fastL4",
+    ),
     "security-group-denied": ("Allow this traffic in the security group of both devices.",),
     "security-group-lost-state": (
         "Use rules that need no state in both directions (allow the reverse traffic as well), or "

@@ -140,11 +140,9 @@ class Sessions:
         return sum(int(str(e["octets"])) for e in found)
 
     def progressed(self, since: float) -> bool:
-        """Whether every session has had bytes come back after `since`, wall-clock seconds."""
-        return all(
-            any(e["what"] == "progress" and float(str(e["time"])) > since for e in log.read(name))
-            for name, log in self._members.items()
-        )
+        """Whether every session has had bytes come back that it wrote after `since`, wall-clock
+        seconds: a dead one may go on writing for long."""
+        return all(_echoes(log.read(name), since) for name, log in self._members.items())
 
     def settled(self, routes_effective: float | None, lived_s: float) -> list[str]:
         """Newly settled sessions, a line each: ended, or living on.
@@ -225,14 +223,17 @@ def _settled(
             return f"ended: {entry['reason']}"
     if routes_effective is None:
         return ""
+    echoes = _echoes(entries, routes_effective)
+    return "lives on" if echoes and echoes[-1] - echoes[0] >= lived_s else ""
+
+
+def _echoes(entries: list[dict[str, object]], since: float) -> list[float]:
+    """When more had come back than had been written until `since`. A feed writes nothing: all
+    it received after that moment counts."""
     progress = [
         (float(str(e["time"])), int(str(e["sent"])), int(str(e["received"])))
         for e in entries
         if e["what"] == "progress"
     ]
-    written_before = max(
-        (sent for time, sent, _ in progress if time <= routes_effective), default=0
-    )
-    # A feed writes nothing: all it received after that moment counts.
-    echoes = [t for t, _, got in progress if t > routes_effective and got > written_before]
-    return "lives on" if echoes and echoes[-1] - echoes[0] >= lived_s else ""
+    written_before = max((sent for time, sent, _ in progress if time <= since), default=0)
+    return [t for t, _, got in progress if t > since and got > written_before]

@@ -130,3 +130,10 @@ def test_the_minimiser_looks_for_the_same_kind_of_failure() -> None:
     one = outcome(plan(OFF), wrong_bytes=3)
     assert one.signature == outcome(plan(OFF), wrong_bytes=9).signature
     assert one.signature != outcome(plan(OFF), not_healed="x").signature
+    assert outcome(plan(OFF)).gravest == ""
+    assert outcome(plan(OFF), not_healed="x").gravest == "not healed"
+    assert outcome(plan(OFF), not_healed="x", lost=[BROKEN]).gravest == "lost although promised"
+    assert outcome(plan(OFF, OFF), lost=[UNNAMED]).gravest == "lost, and no cause named"
+    every = outcome(plan(OFF), not_healed="x", lost=[BROKEN], ended="status 1", wrong_bytes=3)
+    assert every.gravest == "wrong bytes"
+    assert len(every.signature) == 4  # a kind that has no place among the others would raise
