@@ -38,6 +38,7 @@ from emulator.core.refusals import Refusals, Refused
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import (
     Body,
+    Buffer,
     FlowAcks,
     FlowDown,
     FlowRecord,
@@ -104,7 +105,7 @@ class Sender:
         self.outstanding_octets += octets
         return message
 
-    def send_packet(self, data: bytes, now: float, waiting: int | None) -> bytes:
+    def send_packet(self, data: Buffer, now: float, waiting: int | None) -> bytes:
         """`send(Mirrored(data))` without the objects: the message's header."""
         self._sequence += 1
         header = mirrored_header(self._sequence, data)
