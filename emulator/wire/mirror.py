@@ -287,8 +287,10 @@ class Decoder:
             body = bytes(view[start:at])
             if check and check != _check(kind, length, sequence, body):
                 raise MirrorError(f"message {sequence}: its check is wrong, {check:#06x}")
-            parsed = Mirrored(body) if kind == _MIRRORED else _parse(kind, body, sequence)
-            messages.append(Message(0 if kind == 6 else sequence, parsed))
+            if kind == _MIRRORED:
+                messages.append(Message(sequence, Mirrored(body)))
+            else:
+                messages.append(Message(sequence * (kind != 6), _parse(kind, body, sequence)))
         self._size = size - at
         self._buffer[: self._size] = self._buffer[at:size]
         return messages
