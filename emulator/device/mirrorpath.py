@@ -14,10 +14,11 @@ from netfilterqueue import Packet
 from emulator.core.device import Device
 from emulator.core.fastpath import mirrored
 from emulator.device.peerlink import PeerLink
-from emulator.kernel.copyqueue import CopiedPacket
+from emulator.kernel.copyqueue import KEPT, CopiedPacket
 
 TOGETHER = 64  # segments in one write
-TOGETHER_OCTETS = 1 << 18  # or so many bytes: the peer begins to read while we go on
+# ... or so many bytes: the peer begins to read while we go on, and their place is needed again.
+TOGETHER_OCTETS = min(1 << 18, KEPT)
 _HEADERS = 40
 
 AnyPacket = Packet | CopiedPacket
@@ -44,15 +45,14 @@ class MirrorPath:
         """False: something is to be decided about it. For the active device only."""
         if self._traffic.kicks.under_way:
             return False
-        message, at = packet.message, packet.at
-        size = len(message) - at
-        found = mirrored(self._sides, message[at : at + _HEADERS], size, now)
+        data = packet.data
+        size = len(data)
+        found = mirrored(self._sides, bytes(data[:_HEADERS]), size, now)
         if found is None:
             return False
         flow, content = found
-        whole = memoryview(message)[at:]
-        header, hold = self._traffic.proxy.pass_on(flow, content, whole, packet_id, now)
-        self._peer.queue(header, whole)
+        header, hold = self._traffic.proxy.pass_on(flow, content, data, packet_id, now)
+        self._peer.queue(header, data)
         if hold:
             self._held[packet_id] = packet
         else:

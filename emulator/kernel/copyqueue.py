@@ -2,7 +2,8 @@
 
 The stock package binds the queue; what goes through it afterwards is read and answered here.
 The package would copy each payload once more, and answer each packet with a system call of its
-own; here a packet is a view of the netlink message it came in, and many are accepted in one go::
+own; here a packet is a view of where the kernel put it, and many are accepted in one go. That
+place is used again: what is to be kept of a packet has to be copied::
 
     kernel -> us    nlmsghdr (16) | nfgenmsg (4) | NFQA_PACKET_HDR: id, protocol, hook | ... |
                     NFQA_PAYLOAD, the last: the packet
@@ -26,6 +27,8 @@ from emulator.kernel import nfqueue
 from emulator.kernel.nfqueue import PacketQueue
 
 _LARGEST = 70000  # a whole packet and its metadata
+_ARENA = 1 << 20  # the packets of one `process`; small enough to stay in a processor's cache
+KEPT = _ARENA - 2 * _LARGEST  # bytes of packets that may follow before a packet's place is used
 _VERDICTS = 1024  # in one message to the kernel: half of what its socket takes
 
 _NFQA_CFG_PARAMS = 2
@@ -40,14 +43,14 @@ _HEADERS = 20  # of netlink and of nfnetlink
 
 
 class CopiedPacket:
-    """One queued packet: `message[at:]`. `hook`, `indev` (0: none): where it was queued."""
+    """One queued packet. `hook`, `indev` (0: none): where it was queued; `data`: its bytes, there
+    until `process` is called again or KEPT bytes more have come."""
 
-    __slots__ = ("_queue", "at", "hook", "indev", "message", "number")
+    __slots__ = ("_queue", "data", "hook", "indev", "number")
 
-    def __init__(self, queue: CopyQueue, message: bytes) -> None:
+    def __init__(self, queue: CopyQueue, message: memoryview) -> None:
         """Raises struct.error where the kernel's message is none of a packet."""
-        self._queue, self.message = queue, message
-        self.indev = 0
+        self._queue, self.indev = queue, 0
         at, end = _HEADERS, len(message)
         while at < end:
             length, kind = _ATTRIBUTE.unpack_from(message, at)
@@ -58,11 +61,11 @@ class CopiedPacket:
             elif kind == _NFQA_IFINDEX_INDEV:
                 (self.indev,) = _INDEX.unpack_from(message, at + 4)
             at += (length + 3) & ~3
-        self.at = at + 4
+        self.data = message[at + 4 :]
 
     def get_payload(self) -> bytes:
         """A copy of the packet."""
-        return self.message[self.at :]
+        return bytes(self.data)
 
     def accept(self) -> None:
         self._queue.answer([self.number], _NF_ACCEPT)
@@ -82,20 +85,26 @@ class CopyQueue(PacketQueue):
         self._configure(number, struct.pack("HH", 4 + len(params), _NFQA_CFG_PARAMS) + params)
         head = struct.pack("IHHII", 32, _NFQNL_VERDICT, 1, 0, 0) + struct.pack("!BBH", 0, 0, number)
         self._verdict = head + struct.pack("HH", 12, 2)
+        self._arena = memoryview(bytearray(_ARENA))
 
     def process(self) -> None:
         """As of PacketQueue."""
+        at = 0
         for _ in range(nfqueue.MAX_AT_ONCE):
+            if at > _ARENA - _LARGEST:
+                at = 0
+            room = self._arena[at : at + _LARGEST]
             try:
-                message = self._netlink.recv(_LARGEST, socket.MSG_DONTWAIT)
+                size = self._netlink.recv_into(room, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno != errno.ENOBUFS:  # packets were lost; `dropped` counts them
                     raise
                 continue
-            if _TYPE.unpack_from(message, 4)[0] == _NFQNL_PACKET:
-                self._on_copied(CopiedPacket(self, message))
+            at += size
+            if _TYPE.unpack_from(room, 4)[0] == _NFQNL_PACKET:
+                self._on_copied(CopiedPacket(self, room[:size]))
 
     def accept(self, packets: Iterable[CopiedPacket]) -> None:
         """All of them, in this order."""
