@@ -22,10 +22,10 @@ resynchronisation point but a new connection.
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from isal.isal_zlib import crc32
 
@@ -98,7 +98,7 @@ class FlowRecord:
         if len(body) < head + length:
             raise MirrorError("the virtual server's name does not fill the record")
         try:
-            name = sys.intern(body[head : head + length].decode())
+            name = _name(body[head : head + length])
             return cls(name, client, virtual, snat, member, SnatKind(kind), timeout, protocol)
         except ValueError as error:  # a bad name or SNAT kind
             raise MirrorError(f"flow record: {error}") from None
@@ -304,6 +304,12 @@ class Decoder:
                 rest = rest[count:]
                 messages += self.filled(count)
         return messages
+
+
+@lru_cache(256)
+def _name(packed: bytes) -> str:
+    """One object for all the records that have it."""
+    return packed.decode()
 
 
 def _limit(kind: int) -> int:
