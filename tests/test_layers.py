@@ -98,10 +98,12 @@ PURE_LIBRARIES = {
     "collections",
     "dataclasses",
     "enum",
+    "functools",  # caches of pure functions
     "hashlib",  # bytes to bytes, as hmac
     "heapq",
     "hmac",
     "ipaddress",
+    "isal",  # zlib's CRC-32, faster
     "itertools",
     "json",  # text to values and back
     "markupsafe",  # text that is escaped

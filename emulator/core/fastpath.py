@@ -40,9 +40,12 @@ def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
     return True
 
 
-def mirrored(sides: dict[bytes, Side], packet: bytes, now: float) -> tuple[Flow, int] | None:
-    """Its flow and payload length, if `packet`, copied whole, is of an open flow whose segments
-    are mirrored and nothing else is to be decided about it; without IP options.
+def mirrored(
+    sides: dict[bytes, Side], packet: bytes, size: int, now: float
+) -> tuple[Flow, int] | None:
+    """The flow and payload length of a packet, if it is of an open flow whose segments are
+    mirrored and nothing else is to be decided about it; without IP options. `packet`: at least
+    its first 40 bytes; `size`: how many were copied.
 
     Notes the flow's activity and how far the sender's segments have come.
     """
@@ -54,7 +57,7 @@ def mirrored(sides: dict[bytes, Side], packet: bytes, now: float) -> tuple[Flow,
     flow = side.flow
     total, header = packet[2] << 8 | packet[3], packet[32] >> 4 << 2
     content = total - 20 - header
-    if not flow.copied or flow.state is not _OPEN or total != len(packet):
+    if not flow.copied or flow.state is not _OPEN or total != size:
         return None
     if header < 20 or content < 0:
         return None

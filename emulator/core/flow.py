@@ -117,8 +117,9 @@ class FlowTable:
     def account(self, flow: Flow) -> None:
         """The flow's tracker has taken or given up bytes."""
         held = flow.tracker.held if flow.tracker is not None else 0
-        self.held_octets += held - flow.counted
-        flow.counted = held
+        if held != flow.counted:
+            self.held_octets += held - flow.counted
+            flow.counted = held
 
     def remove(self, flow: Flow) -> None:
         self.held_octets -= flow.counted

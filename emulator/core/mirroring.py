@@ -38,6 +38,7 @@ from emulator.core.refusals import Refusals, Refused
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import (
     Body,
+    Buffer,
     FlowAcks,
     FlowDown,
     FlowRecord,
@@ -104,7 +105,7 @@ class Sender:
         self.outstanding_octets += octets
         return message
 
-    def send_packet(self, data: bytes, now: float, waiting: int | None) -> bytes:
+    def send_packet(self, data: Buffer, now: float, waiting: int | None) -> bytes:
         """`send(Mirrored(data))` without the objects: the message's header."""
         self._sequence += 1
         header = mirrored_header(self._sequence, data)
@@ -172,10 +173,10 @@ class Receiver:
         """Take one message in; raises Refused, and then nothing of it is done. Answers with what
         is to be journalled: a limit costs the flow or record it is about, not the channel."""
         match message.body:
-            case Hello(_, group, active):
-                self._greet(group, active)
             case Mirrored(packet):
                 return self._track(packet, now)
+            case Hello(_, group, active):
+                self._greet(group, active)
             case LegBytes() | LegState() as part:
                 flow = self._table.get(part.client, part.virtual)
                 if flow is not None and flow.tracker is not None:
@@ -251,8 +252,10 @@ class Receiver:
         """What a flow's tracker was given counts; one too many is given up as a whole."""
         assert flow.tracker is not None
         self._table.account(flow)
-        most, ends = self._limits.held_octets, f"{flow.record.client} -> {flow.record.virtual}"
-        notes = []
+        most = self._limits.held_octets
+        if taken and self._table.held_octets <= most:
+            return []
+        ends, notes = f"{flow.record.client} -> {flow.record.virtual}", []
         if not taken:
             what = f"{ends}: bytes beyond the {LIMIT} that are kept each way"
             notes += self._refusals.add("limit-reassembly", what, now)

@@ -41,7 +41,7 @@ from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
 from emulator.core.resync import Resync
 from emulator.core.tracker import NotRestorable, RelayPlan
-from emulator.wire.mirror import FlowRecord, FlowUp, Mirrored
+from emulator.wire.mirror import Buffer, FlowRecord, FlowUp, Mirrored
 from emulator.wire.segment import ACK, RST, SYN, Segment
 
 REJECTED = "TCP 3WHS rejected"
@@ -193,7 +193,7 @@ class Proxy:
         return [SendToPeer(message), Release(event.packet_id)]
 
     def pass_on(
-        self, flow: Flow, content: int, data: bytes, packet_id: int, now: float
+        self, flow: Flow, content: int, data: Buffer, packet_id: int, now: float
     ) -> tuple[bytes, bool]:
         """`_mirror` for the fast path: what goes before the packet on the
         channel, and whether it is held until the peer has it."""

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from emulator.core.reassembly import Reassembly
+from emulator.core.reassembly import LARGE, Piece, Reassembly
 from emulator.wire.mirror import FlowRecord, LegBytes, LegState
 from emulator.wire.options import Options
 from emulator.wire.segment import ACK, FIN, PROTO_TCP, RST, SYN, Endpoint, Segment
@@ -76,12 +77,29 @@ class RelayPlan:
 _NONE = Options()
 
 
+def _agreed(options: Options) -> Options:
+    """What a SYN's options agree on; of the timestamps only that there are any."""
+    stamps = options.timestamps is not None
+    return _shared(options.mss, options.window_scale, options.sack_permitted, stamps)
+
+
+@lru_cache(1024)
+def _shared(mss: int, scale: int | None, sack: bool, stamps: bool) -> Options:
+    """One object for all the connections that agree on the same."""
+    return Options(mss, scale, sack, (0, 0) if stamps else None)
+
+
+def _distance(earlier: int, later: int) -> int:
+    """`SeqNum.octets_from` of raw numbers: negative when `later` lies before `earlier`."""
+    return ((later - earlier + _HALF) & _ALL) - _HALF
+
+
 class Leg:
     """One of the two connections: `local` is the device's end, `remote` the peer's."""
 
     __slots__ = (
-        "_clock", "_echoed", "_own", "_peer", "_window_edge", "fin_at", "irs", "iss", "local",
-        "received", "remote", "reset", "snd_una",
+        "_clock", "_echoed", "_edge", "_own", "_peer", "_una", "fin_at", "irs", "iss", "local",
+        "received", "remote", "reset",
     )  # fmt: skip
 
     def __init__(self, local: Endpoint, remote: Endpoint) -> None:
@@ -89,10 +107,10 @@ class Leg:
         self.received = Reassembly()
         self.irs: SeqNum | None = None
         self.iss: SeqNum | None = None
-        self.snd_una: SeqNum | None = None
+        self._una: int | None = None  # raw, as they are of every segment
+        self._edge: int | None = None  # the furthest the peer ever allowed
         self.fin_at: int | None = None  # offset of the peer's FIN
         self.reset = False
-        self._window_edge: SeqNum | None = None  # the furthest the peer ever allowed
         self._own = self._peer = _NONE
         self._clock: tuple[int, float] | None = None  # our TSval, and when it was that
         self._echoed = 0  # the latest of ours the peer has echoed
@@ -100,14 +118,18 @@ class Leg:
     @property
     def established(self) -> bool:
         """Both initial sequence numbers are known, and the peer has acknowledged ours."""
-        return self.irs is not None and self.snd_una is not None
+        return self.irs is not None and self._una is not None
+
+    @property
+    def snd_una(self) -> SeqNum | None:
+        return None if self._una is None else SeqNum(self._una)
 
     @property
     def acknowledged(self) -> int:
         """How many of our bytes (and our FIN) the peer has acknowledged."""
-        if self.iss is None or self.snd_una is None:
+        if self.iss is None or self._una is None:
             return 0
-        return self.snd_una.octets_from(self.iss + 1)
+        return _distance(self.iss.value + 1, self._una)
 
     @property
     def fin_received(self) -> bool:
@@ -120,11 +142,11 @@ class Leg:
 
     def adopt(self, state: LegState, now: float) -> None:
         """Begin in the middle: the bytes received so far are in `received` already."""
-        self.irs, self.iss, self.snd_una = state.irs, state.iss, state.snd_una
-        self._window_edge = state.window_edge
+        self.irs, self.iss = state.irs, state.iss
+        self._una, self._edge = state.snd_una.value, state.window_edge.value
         stamps = None if state.timestamp is None else (state.timestamp, 0)
-        self._own = Options(state.mss, state.rcv_wscale, state.sack, stamps)
-        self._peer = Options(state.mss, state.snd_wscale, state.sack, stamps)
+        self._own = _agreed(Options(state.mss, state.rcv_wscale, state.sack, stamps))
+        self._peer = _agreed(Options(state.mss, state.snd_wscale, state.sack, stamps))
         self._clock = None if state.timestamp is None else (state.timestamp, now)
         self.fin_at = self.received.end if state.fin else None
 
@@ -132,9 +154,10 @@ class Leg:
         """Our own SYN or SYN-ACK."""
         if segment.flags & SYN:
             self.iss = segment.seq
-            self._own = Options.parse(segment.options)
-            if self._own.timestamps:
-                self._clock = self._own.timestamps[0], now
+            options = Options.parse(segment.options)
+            self._own = _agreed(options)
+            if options.timestamps:
+                self._clock = options.timestamps[0], now
 
     def sent_by_peer(self, segment: Segment) -> bool:
         """A segment that came in; False when its bytes are not kept (`core.reassembly`)."""
@@ -143,23 +166,23 @@ class Leg:
             return True
         options = Options.parse(segment.options)
         if segment.flags & SYN:
-            self.irs, self._peer = segment.seq, options
+            self.irs, self._peer = segment.seq, _agreed(options)
         if self.irs is None:
             return True
         if segment.flags & ACK and self.iss is not None:
             self._acknowledge(segment, options)
         taken = True
         if segment.payload and not segment.flags & SYN:
-            taken = self._take(segment.seq, segment.payload)
+            taken = self._take(segment.seq.value, segment.payload)
         if segment.flags & FIN:
-            self.fin_at = self._offset(segment.seq) + len(segment.payload)
+            self.fin_at = self._offset(segment.seq.value) + len(segment.payload)
         return taken
 
     def follow(self, packet: bytes) -> bool | None:
         """`sent_by_peer` for the raw bytes of a plain one: no IP options, no SYN, FIN or RST, no
         TCP options but timestamps, of an open connection. None: it is none, nothing is done."""
-        edge, size = self._window_edge, len(packet)
-        if self.irs is None or self.snd_una is None or edge is None or size < 40:
+        una, edge, size = self._una, self._edge, len(packet)
+        if self.irs is None or una is None or edge is None or size < 40:
             return None
         seq, ack, header, flags, window = _PLAIN.unpack_from(packet, 24)
         start = 20 + (header >> 4 << 2)
@@ -168,28 +191,29 @@ class Leg:
             return None
         if packet[9] != PROTO_TCP or int.from_bytes(packet[2:4], "big") != size or size < start:
             return None
-        if 0 < (ack - self.snd_una.value) & _ALL < _HALF:
-            self.snd_una = SeqNum(ack)
+        if 0 < (ack - una) & _ALL < _HALF:
+            self._una = ack
         scale = self._peer.window_scale if self._own.window_scale is not None else 0
         reach = (ack + (window << (scale or 0))) & _ALL
-        if 0 < (reach - edge.value) & _ALL < _HALF:
-            self._window_edge = SeqNum(reach)
+        if 0 < (reach - edge) & _ALL < _HALF:
+            self._edge = reach
         if stamped and self._clock:
             self._echo(int.from_bytes(packet[48:52], "big"))
         if size > start:
-            return self._take(SeqNum(seq), packet[start:])
+            # A large one is not copied once more, but kept with its headers.
+            large = size - start >= LARGE
+            return self._take(seq, memoryview(packet)[start:] if large else packet[start:])
         return True
 
     def plan(self, other: Leg, now: float) -> LegPlan:
         """How to restore this connection; `other` is where its send queue comes from."""
         assert self.irs is not None
         assert self.iss is not None
-        assert self.snd_una is not None
-        assert self._window_edge is not None
+        assert self._edge is not None
         end = other.received.end
         start = min(self.acknowledged, end)  # our FIN, if acknowledged, is sent once more
         snd_una = self.iss + (1 + start)
-        window = max(0, self._window_edge.octets_from(snd_una))
+        window = max(0, _distance(snd_una.value, self._edge))
         queue = other.received.read(start, end)
         scaled = self._own.window_scale is not None and self._peer.window_scale is not None
         rcv_wscale = self._own.window_scale if scaled else None
@@ -205,13 +229,14 @@ class Leg:
         )  # fmt: skip
 
     def _acknowledge(self, segment: Segment, options: Options) -> None:
-        if self.snd_una is None or self.snd_una.precedes(segment.ack):
-            self.snd_una = segment.ack
+        ack = segment.ack.value
+        if self._una is None or _distance(self._una, ack) > 0:
+            self._una = ack
         scaled = self._own.window_scale is not None and not segment.flags & SYN
         scale = (self._peer.window_scale or 0) if scaled else 0
-        edge = segment.ack + (segment.window << scale)
-        if self._window_edge is None or self._window_edge.precedes(edge):
-            self._window_edge = edge
+        edge = (ack + (segment.window << scale)) & _ALL
+        if self._edge is None or _distance(self._edge, edge) > 0:
+            self._edge = edge
         if options.timestamps and self._clock:
             self._echo(options.timestamps[1])
 
@@ -219,17 +244,17 @@ class Leg:
         if 0 < (echo - self._echoed) & _ALL < _HALF or not self._echoed:
             self._echoed = echo
 
-    def _take(self, seq: SeqNum, data: bytes) -> bool:
+    def _take(self, seq: int, data: Piece) -> bool:
         offset = self._offset(seq)
         if offset < 0:
             offset, data = 0, data[-offset:]
         return self.received.insert(offset, data)
 
-    def _offset(self, seq: SeqNum) -> int:
+    def _offset(self, seq: int) -> int:
         """Of the segment's first byte, across the sequence space's wrap: it lies near the end."""
         assert self.irs is not None
         end = self.received.end
-        return end + seq.octets_from(self.irs + (1 + end))
+        return end + _distance(self.irs.value + 1 + end, seq)
 
     def _timestamp(self, now: float) -> int | None:
         if self._clock is None or self._peer.timestamps is None:

@@ -18,11 +18,11 @@ from ipaddress import IPv4Address
 from emulator.core.refusals import Refused
 from emulator.device.secure import Clear, Transport
 from emulator.device.trust import TrustError
-from emulator.wire.mirror import Decoder, LegBytes, Message, MirrorError
+from emulator.wire.mirror import Buffer, Decoder, LegBytes, Message, MirrorError
 
 MAX_BUFFERED = 8 << 20
 HANDSHAKE_S = 5.0  # longer than TCP's own time-out: a lost channel is found by that first
-_READ = 1 << 16
+_GATHER = 1024  # parts in one system call (IOV_MAX)
 _USER_TIMEOUT_MS = 4000  # an unacknowledged byte older than this ends the channel
 
 # Makes what protects a new connection: whether we connect. Raises TrustError.
@@ -43,22 +43,26 @@ class Connection:
     def __init__(self, there: socket.socket, transport: Transport, since: float) -> None:
         self.socket, self.transport, self.since = there, transport, since
         self._decoder = Decoder()
-        self._buffer = bytearray()
+        self._parts: list[Buffer] = []  # what `flush` sends after the buffer
+        self._buffer = bytearray()  # what the socket has not taken
         self._uncounted = 0
 
     def read(self) -> list[Message]:
         """What has arrived; raises ChannelLost at the end or on nonsense."""
+        room = self._decoder.room()
         try:
-            data = self.socket.recv(_READ)
+            count = self.socket.recv_into(room)
         except BlockingIOError:
             return []
         except OSError as error:
             raise ChannelLost(error.strerror or str(error)) from error
         try:
-            if not data:
+            if not count:
                 self.transport.ended()
                 raise ChannelLost("closed by the peer")
-            return self._decoder.feed(self.transport.receive(data))
+            if self.transport.clear:
+                return self._decoder.filled(count)
+            return self._decoder.feed(self.transport.receive(bytes(room[:count])))
         except MirrorError as error:
             refused = Refused("malformed", str(error))
             raise ChannelLost(f"malformed: {error}", refused) from error
@@ -71,28 +75,48 @@ class Connection:
         data = message.emit()
         if isinstance(message.body, LegBytes):
             self._uncounted += len(data)
-        self._buffer += data
+        self._parts.append(data)
         self.flush()
 
-    def queue(self, *parts: bytes) -> None:
-        """Part of what the next `flush` sends."""
-        for part in parts:
-            self._buffer += part
+    def queue(self, *parts: Buffer) -> None:
+        """Part of what the next `flush` sends: not to be altered until then."""
+        self._parts += parts
 
     def flush(self) -> None:
         """Send what is buffered, as far as the socket takes it; raises ChannelLost."""
         try:
+            if self._parts and self.transport.clear and not self._buffer:
+                self._gather()
+            self._buffer_parts()
             while waiting := self.transport.seal(self._buffer):
                 sent = self.socket.send(waiting)
                 del waiting[:sent]
         except BlockingIOError:
-            pass
+            self._buffer_parts()
         except OSError as error:
             raise ChannelLost(error.strerror or str(error)) from error
         if not self._buffer:
             self._uncounted = 0
         if len(self._buffer) - self._uncounted > MAX_BUFFERED:
             raise ChannelLost(f"more than {MAX_BUFFERED} bytes buffered")
+
+    def _gather(self) -> None:
+        """Straight from where the parts are; raises OSError, then none of them is gone."""
+        sent = self.socket.sendmsg(self._parts[:_GATHER])
+        gone = 0
+        for part in self._parts:
+            if sent < len(part):
+                break
+            sent -= len(part)
+            gone += 1
+        if sent:
+            self._parts[gone] = memoryview(self._parts[gone])[sent:]
+        del self._parts[:gone]
+
+    def _buffer_parts(self) -> None:
+        for part in self._parts:
+            self._buffer += part
+        self._parts.clear()
 
     @property
     def wants_write(self) -> bool:
@@ -192,8 +216,8 @@ class MirrorChannel:
         if self._connection is not None:
             self._connection.send(message)
 
-    def queue(self, *parts: bytes) -> None:
-        """Part of what the next `flush` sends."""
+    def queue(self, *parts: Buffer) -> None:
+        """Part of what the next `flush` sends: not to be altered until then."""
         if self._connection is not None:
             self._connection.queue(*parts)
 

@@ -62,14 +62,15 @@ from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
-from emulator.device.mirrorpath import MirrorPath
+from emulator.device.mirrorpath import AnyPacket, MirrorPath
 from emulator.device.packetrules import PacketRules
 from emulator.device.peerlink import PeerLink
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
 from emulator.kernel.conntrack import ConntrackError
-from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
+from emulator.kernel.copyqueue import CopiedPacket, CopyQueue
+from emulator.kernel.nfqueue import PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
 from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_headers
@@ -89,8 +90,8 @@ class Shell:
         self._device = Device(config, self._now)
         self._sides = self._device.traffic.table.sides
         self._events: deque[Event] = deque()
-        self._held: dict[int, Packet] = {}
-        self._current: tuple[int, Packet] | None = None
+        self._held: dict[int, AnyPacket] = {}
+        self._current: tuple[int, AnyPacket] | None = None
         self._packet_id = 0
         self._stopping = False
         self._interfaces = {socket.if_nametoindex(i): i for i in config.data_interfaces}
@@ -107,7 +108,7 @@ class Shell:
         self._peer = PeerLink(
             self._device, self._selector, self._dispatch, self._post, lambda: self._now
         )
-        self._mirror_path = MirrorPath(self._device, self._peer, self._held)
+        self._mirror_path = MirrorPath(self._device, self._peer, self._held, self._accept)
         self._relays = Relays(self._selector, self._events.append)
         self._register()
 
@@ -175,17 +176,16 @@ class Shell:
         self._copies.process()
         self._mirror_path.let_go()
 
-    def _on_copied(self, packet: Packet) -> None:
-        data = packet.get_payload()
+    def _on_copied(self, packet: CopiedPacket) -> None:
         self._packet_id += 1
-        if self._device.active and self._mirror_path.take(packet, data, self._packet_id, self._now):
+        if self._device.active and self._mirror_path.take(packet, self._packet_id, self._now):
             return
         self._mirror_path.let_go()
-        self._decide(packet, Segment.parse, data, copied=True)
+        self._decide(packet, Segment.parse, packet.get_payload(), copied=True)
 
     def _decide(
         self,
-        packet: Packet,
+        packet: AnyPacket,
         parse: Callable[[bytes], Segment | Datagram],
         data: bytes,
         *,
@@ -257,11 +257,29 @@ class Shell:
         self._carry_out(self._device.handle(event, self._now))
 
     def _carry_out(self, commands: list[Command]) -> None:
+        released: list[AnyPacket] = []
         for number, command in enumerate(commands, 1):
+            if isinstance(command, Release):
+                released.append(self._packet(command.packet_id))
+                continue
+            if released:
+                self._accept(released)
             self._execute(command)
             if number % _BREATH == 0:
                 self._breathe()
+        if released:
+            self._accept(released)
         self._peer.watch()
+
+    def _accept(self, packets: list[AnyPacket]) -> None:
+        """Let them go on, in one go where they are many; the list is empty then."""
+        copied = [packet for packet in packets if isinstance(packet, CopiedPacket)]
+        if len(copied) == len(packets):
+            self._copies.accept(copied)
+        else:
+            for packet in packets:
+                packet.accept()
+        packets.clear()
 
     def _breathe(self) -> None:
         """Restoring thousands of flows takes longer than the peer's patience."""
@@ -285,8 +303,6 @@ class Shell:
         match command:
             case Note(what, details):
                 self._journal.write(what, details)
-            case Release(packet_id):
-                self._packet(packet_id).accept()
             case Discard(packet_id):
                 self._packet(packet_id).drop()
             case Hold(packet_id):
@@ -349,7 +365,7 @@ class Shell:
             case _:
                 raise AssertionError(f"unexpected command: {command!r}")
 
-    def _packet(self, packet_id: int) -> Packet:
+    def _packet(self, packet_id: int) -> AnyPacket:
         if self._current is not None and self._current[0] == packet_id:
             return self._current[1]
         return self._held.pop(packet_id)

@@ -1,36 +1,53 @@
 """The fast path of mirrored segments: over the channel together, then on into the kernel.
 
-What one turn of the loop finds in the queue goes in one write. The order of effects is that of
-`core.commands`: mirrored before released; with `commit: sync` what has content is released only
-when the peer has acknowledged it.
+What one turn of the loop finds in the queue goes in few writes, from where the queue put it. The
+order of effects is that of `core.commands`: mirrored before released; with `commit: sync` what
+has content is released only when the peer has acknowledged it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from netfilterqueue import Packet
 
 from emulator.core.device import Device
 from emulator.core.fastpath import mirrored
 from emulator.device.peerlink import PeerLink
+from emulator.kernel.copyqueue import KEPT, CopiedPacket
 
 TOGETHER = 64  # segments in one write
+# ... or so many bytes: the peer begins to read while we go on, and their place is needed again.
+TOGETHER_OCTETS = min(1 << 18, KEPT)
+_HEADERS = 40
+
+AnyPacket = Packet | CopiedPacket
 
 
 class MirrorPath:
-    """Packets it holds for the peer's acknowledgement are put into `held`, by number."""
+    """Packets it holds for the peer's acknowledgement are put into `held`, by number; `accept`:
+    what lets those go that it does not hold."""
 
-    def __init__(self, device: Device, peer: PeerLink, held: dict[int, Packet]) -> None:
+    def __init__(
+        self,
+        device: Device,
+        peer: PeerLink,
+        held: dict[int, AnyPacket],
+        accept: Callable[[list[AnyPacket]], None],
+    ) -> None:
         self._traffic, self._peer = device.traffic, peer
         self._sides = device.traffic.table.sides
-        self._held = held
-        self._passing: list[Packet] = []  # to be released after the next write
-        self._queued = 0  # segments in that write
+        self._held, self._accept = held, accept
+        self._passing: list[AnyPacket] = []  # to be released after the next write
+        self._queued = self._octets = 0  # segments in that write, and their bytes
 
-    def take(self, packet: Packet, data: bytes, packet_id: int, now: float) -> bool:
+    def take(self, packet: CopiedPacket, packet_id: int, now: float) -> bool:
         """False: something is to be decided about it. For the active device only."""
         if self._traffic.kicks.under_way:
             return False
-        found = mirrored(self._sides, data, now)
+        data = packet.data
+        size = len(data)
+        found = mirrored(self._sides, bytes(data[:_HEADERS]), size, now)
         if found is None:
             return False
         flow, content = found
@@ -41,7 +58,8 @@ class MirrorPath:
         else:
             self._passing.append(packet)
         self._queued += 1
-        if self._queued >= TOGETHER:
+        self._octets += size
+        if self._queued >= TOGETHER or self._octets >= TOGETHER_OCTETS:
             self.let_go()
         return True
 
@@ -49,8 +67,6 @@ class MirrorPath:
         """Write, then release. Before anything else is decided, too: segments stay in order."""
         if not self._queued:
             return
-        self._queued = 0
+        self._queued = self._octets = 0
         self._peer.flush()
-        for packet in self._passing:
-            packet.accept()
-        self._passing.clear()
+        self._accept(self._passing)

@@ -30,7 +30,7 @@ from emulator.device.doorway import Doorway
 from emulator.device.secure import Clear, Secure, Transport
 from emulator.device.trust import Trust, TrustError
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
-from emulator.wire.mirror import Message
+from emulator.wire.mirror import Buffer, Message
 
 _HEARTBEATS_AT_ONCE = 256  # a flood must not keep the device from its packets
 
@@ -133,7 +133,7 @@ class PeerLink:
     def send(self, message: Message) -> None:
         self._to_peer(lambda: self._channel.send(message))
 
-    def queue(self, *parts: bytes) -> None:
+    def queue(self, *parts: Buffer) -> None:
         """Part of a message that the next `flush` sends."""
         self._channel.queue(*parts)
 

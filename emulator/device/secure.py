@@ -22,6 +22,10 @@ class Transport(Protocol):
     """One connection's bytes, protected or not."""
 
     @property
+    def clear(self) -> bool:
+        """Whether they pass unchanged, so that nobody need be asked."""
+
+    @property
     def established(self) -> bool:
         """Whether the peer is known, so that messages may pass."""
 
@@ -46,6 +50,7 @@ class Transport(Protocol):
 class Clear:
     """No protection, as on a BIG-IP by default."""
 
+    clear = True
     established = True
     protection = ""
 
@@ -64,6 +69,8 @@ class Clear:
 
 class Secure:
     """TLS 1.3, each end known by its certificate. Raises TrustError when made."""
+
+    clear = False
 
     def __init__(self, trust: Trust, *, connecting: bool) -> None:
         self._trust = trust

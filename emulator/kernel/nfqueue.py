@@ -5,9 +5,7 @@ super-packet into MTU-sized ones before queueing. One nfnetlink message on the q
 socket sets the flag. Only headers are copied (COPY_BYTES), so the package's 4096-byte
 receive buffer is enough, and verdicts carry no payload: rewriting is conntrack's work.
 
-A `CopyQueue` hands up whole packets: a second message asks for more than the package would,
-and the package reads from an object whose buffer is large enough. More than 65531 bytes are
-never copied (a 16-bit attribute length), so a larger super-packet arrives cut.
+`kernel.copyqueue` hands up whole packets.
 
 Without a listener the kernel drops what is queued, which is what a dead device should do;
 never add --queue-bypass.
@@ -28,8 +26,6 @@ COPY_BYTES = 128  # IPv4 and TCP headers with all options: at most 120
 MAX_QUEUED = 8192
 _RECEIVE_BUFFER = 64 << 20
 _NFNL_QUEUE_CONFIG = (3 << 8) | 2
-_NFQA_CFG_PARAMS = 2
-_LARGEST = 70000  # a whole packet and its metadata
 _NFQA_CFG_MASK, _NFQA_CFG_FLAGS, _CFG_F_GSO = 4, 5, 4
 
 
@@ -91,30 +87,6 @@ class PacketQueue:
         message = struct.pack("IHHII", 16 + len(body), _NFNL_QUEUE_CONFIG, 1, 0, 0) + body
         with socket.socket(fileno=os.dup(self.fileno())) as netlink:
             netlink.send(message)
-
-
-class CopyQueue(PacketQueue):
-    """As PacketQueue, with whole packets."""
-
-    def __init__(self, number: int, on_packet: Callable[[Packet], None]) -> None:
-        super().__init__(number, on_packet)
-        self._netlink = socket.socket(fileno=os.dup(self.fileno()))
-        params = struct.pack("!IB", 0xFFFF, COPY_PACKET)
-        self._configure(number, struct.pack("HH", 4 + len(params), _NFQA_CFG_PARAMS) + params)
-
-    def process(self) -> None:
-        """As of PacketQueue."""
-        self._count = 0
-        with contextlib.suppress(_EnoughError):
-            self._queue.run_socket(self)  # type: ignore[arg-type]  # it calls nothing but recv
-
-    def recv(self, _: int) -> bytes:
-        """One netlink message, however large; raises BlockingIOError."""
-        return self._netlink.recv(_LARGEST, socket.MSG_DONTWAIT)
-
-    def close(self) -> None:
-        self._netlink.close()
-        super().close()
 
 
 def dropped() -> int:

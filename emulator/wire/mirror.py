@@ -22,10 +22,12 @@ resynchronisation point but a new connection.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
+
+from isal.isal_zlib import crc32
 
 from emulator.wire.mirrorparts import MirrorError as MirrorError
 from emulator.wire.mirrorparts import (
@@ -49,6 +51,9 @@ _STATE = struct.Struct("!BBBHIIIII")
 _NO_SCALE = 255
 MAX_LEG_BYTES = MAX_SEGMENT - 13
 _MAGIC = b"ML"
+_BUFFER = 1 << 20  # of a decoder: larger than any message
+
+Buffer = bytes | bytearray | memoryview
 
 
 class SnatKind(IntEnum):
@@ -93,7 +98,7 @@ class FlowRecord:
         if len(body) < head + length:
             raise MirrorError("the virtual server's name does not fill the record")
         try:
-            name = body[head : head + length].decode()
+            name = _name(body[head : head + length])
             return cls(name, client, virtual, snat, member, SnatKind(kind), timeout, protocol)
         except ValueError as error:  # a bad name or SNAT kind
             raise MirrorError(f"flow record: {error}") from None
@@ -212,6 +217,8 @@ _TYPES: dict[type[object], int] = {
     Hello: 1, ResyncStart: 2, ResyncEnd: 3, FlowUp: 4, FlowDown: 5, Ack: 6,
     Mirrored: 7, LegBytes: 8, LegState: 9, FlowAcks: 10, PersistUp: 11, PersistDown: 12,
 }  # fmt: skip
+_MIRRORED = _TYPES[Mirrored]
+_LARGE = (_MIRRORED, _TYPES[LegBytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,55 +245,75 @@ class Message:
         return _HEADER.pack(_MAGIC, VERSION, kind, len(body), check, sequence) + body
 
 
-def _check(kind: int, length: int, sequence: int, body: bytes) -> int:
+def _check(kind: int, length: int, sequence: int, body: Buffer) -> int:
     head = _HEADER.pack(_MAGIC, VERSION, kind, length, 0, sequence)
-    return zlib.crc32(body, zlib.crc32(head)) & 0xFFFF or 1
+    return crc32(body, crc32(head)) & 0xFFFF or 1
 
 
-def mirrored_header(sequence: int, packet: bytes) -> bytes:
+def mirrored_header(sequence: int, packet: Buffer) -> bytes:
     """Of the message `Mirrored(packet)`: what comes before the packet."""
-    kind, octets = _TYPES[Mirrored], len(packet)
-    check = _check(kind, octets, sequence, packet)
-    return _HEADER.pack(_MAGIC, VERSION, kind, octets, check, sequence)
+    octets = len(packet)
+    check = _check(_MIRRORED, octets, sequence, packet)
+    return _HEADER.pack(_MAGIC, VERSION, _MIRRORED, octets, check, sequence)
 
 
 class Decoder:
-    """Messages out of a byte stream cut anywhere."""
+    """Messages out of a byte stream cut anywhere. It has the buffer the stream is received in:
+    what comes in is copied once more, message by message."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._size = 0  # of what is in it: the beginning of a message
+
+    def room(self) -> memoryview:
+        """Where the next bytes of the stream go; `filled` says how many they were."""
+        return self._view[self._size :]
+
+    def filled(self, count: int) -> list[Message]:
+        """The messages these bytes complete; MirrorError on the first that is malformed."""
+        view, at, size = self._view, 0, self._size + count
+        messages = []
+        while size - at >= _HEADER.size:
+            magic, version, kind, length, check, sequence = _HEADER.unpack_from(view, at)
+            if magic != _MAGIC or version != VERSION:
+                raise MirrorError(f"not a version {VERSION} mirror message: {magic!r} {version}")
+            if length > _limit(kind):
+                raise MirrorError(f"a body of {length} bytes, at most {_limit(kind)} are allowed")
+            start = at + _HEADER.size
+            if size < start + length:
+                break
+            at = start + length
+            body = bytes(view[start:at])
+            if check and check != _check(kind, length, sequence, body):
+                raise MirrorError(f"message {sequence}: its check is wrong, {check:#06x}")
+            if kind == _MIRRORED:
+                messages.append(Message(sequence, Mirrored(body)))
+            else:
+                messages.append(Message(sequence * (kind != 6), _parse(kind, body, sequence)))
+        self._size = size - at
+        self._buffer[: self._size] = self._buffer[at:size]
+        return messages
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages `data` completes; MirrorError on the first that is malformed."""
-        self._buffer += data
+        """`filled` for bytes that were received elsewhere."""
         messages = []
-        at, size = 0, len(self._buffer)
-        with memoryview(self._buffer) as view:
-            while size - at >= _HEADER.size:
-                magic, version, kind, length, check, sequence = _HEADER.unpack_from(view, at)
-                if magic != _MAGIC or version != VERSION:
-                    raise MirrorError(
-                        f"not a version {VERSION} mirror message: {magic!r} {version}"
-                    )
-                if length > _limit(kind):
-                    raise MirrorError(
-                        f"a body of {length} bytes, at most {_limit(kind)} are allowed"
-                    )
-                start = at + _HEADER.size
-                if size < start + length:
-                    break
-                at = start + length
-                body = bytes(view[start:at])
-                if check and check != _check(kind, length, sequence, body):
-                    raise MirrorError(f"message {sequence}: its check is wrong, {check:#06x}")
-                parsed = _parse(kind, body, sequence)
-                messages.append(Message(0 if kind == 6 else sequence, parsed))
-        del self._buffer[:at]
+        with memoryview(data) as rest:
+            while count := min(len(rest), len(room := self.room())):
+                room[:count] = rest[:count]
+                rest = rest[count:]
+                messages += self.filled(count)
         return messages
 
 
+@lru_cache(256)
+def _name(packed: bytes) -> str:
+    """One object for all the records that have it."""
+    return packed.decode()
+
+
 def _limit(kind: int) -> int:
-    return MAX_SEGMENT if kind in (_TYPES[Mirrored], _TYPES[LegBytes]) else MAX_BODY
+    return MAX_SEGMENT if kind in _LARGE else MAX_BODY
 
 
 def _emit_body(body: Body) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Endpoint(NamedTuple):
         """Inverse of `pack`; raises SegmentError unless `data` is six bytes."""
         if len(data) != 6:
             raise SegmentError(f"an endpoint is 6 bytes, not {len(data)}")
-        return cls(IPv4Address(data[:4]), int.from_bytes(data[4:], "big"))
+        return cls(_address(bytes(data[:4])), int.from_bytes(data[4:], "big"))
 
     @classmethod
     def of(cls, text: str) -> Endpoint:
@@ -56,6 +57,12 @@ class Endpoint(NamedTuple):
             return cls(IPv4Address(address), number)
         except ValueError:
             raise SegmentError(f"not ADDRESS:PORT: {text!r}") from None
+
+
+@lru_cache(4096)
+def _address(packed: bytes) -> IPv4Address:
+    """One object for all the endpoints that have it."""
+    return IPv4Address(packed)
 
 
 @dataclass(frozen=True, slots=True)

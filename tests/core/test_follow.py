@@ -92,10 +92,12 @@ def of_client(flags: int = ACK, payload: bytes = b"hallo", seq: int = 1001) -> b
 
 def test_a_mirrored_segment_is_noted_and_its_content_measured():
     flows, flow = table()
-    assert mirrored(flows.sides, of_client(), 7.0) == (flow, 5)
+    packet = of_client()
+    assert mirrored(flows.sides, packet[:40], len(packet), 7.0) == (flow, 5)
     assert (flow.seen, flow.client_side.packets, flow.client_side.octets) == (7.0, 1, 45)
     assert flow.client_side.edge == SeqNum(1006)
-    assert mirrored(flows.sides, of_client(payload=b"", seq=900), 8.0) == (flow, 0)
+    packet = of_client(payload=b"", seq=900)
+    assert mirrored(flows.sides, packet, len(packet), 8.0) == (flow, 0)
     assert flow.client_side.edge == SeqNum(1006)
 
 
@@ -113,7 +115,7 @@ def test_a_mirrored_segment_is_noted_and_its_content_measured():
 )
 def test_what_is_to_be_decided_is_not_the_fast_paths(about, packet):
     flows, flow = table(**about)
-    assert mirrored(flows.sides, packet, 7.0) is None
+    assert mirrored(flows.sides, packet, len(packet), 7.0) is None
     assert flow.packets == 0
 
 

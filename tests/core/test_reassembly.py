@@ -45,6 +45,33 @@ def test_trimming_forgets_only_what_was_trimmed(
         assert stream.read(floor, stream.end) == STREAM[floor : stream.end]
 
 
+@given(pieces, st.lists(st.integers(0, 400), max_size=40), st.sampled_from([97, 400]))
+def test_large_segments_are_kept_as_they_came(
+    segments: list[tuple[int, int]], trims: list[int], scale: int
+) -> None:
+    """Above and below `LARGE`, whatever of their buffer they are: the same bytes, and no more in
+    memory than one of them that is in use in part."""
+    whole = b"".join(bytes([n % 251]) * scale for n in range(400))
+    stream = Reassembly()
+    for index, (start, end) in enumerate(segments):
+        stream.insert(start * scale, memoryview(whole)[start * scale : end * scale])
+        if index < len(trims):
+            stream.trim(trims[index] * scale - 1)
+        assert stream.read(stream.start, stream.end) == whole[stream.start : stream.end]
+        beyond = stream._ahead_octets
+        assert 0 <= stream.held - beyond - (stream.end - stream.start) < 60 * scale
+
+
+def test_many_small_segments_are_no_more_than_their_bytes() -> None:
+    stream = Reassembly()
+    for at in range(20_000):
+        stream.insert(at, b"x")
+    stream.trim(100)
+    assert stream._pieces is not None
+    assert len(stream._pieces) <= 20_000 // reassembly.LARGE + 1
+    assert (stream.held, stream.read(100, 20_000)) == (19_900, b"x" * 19_900)
+
+
 def test_the_first_copy_of_a_byte_counts() -> None:
     stream = Reassembly()
     stream.insert(2, b"cd")

@@ -222,3 +222,13 @@ def test_a_reset_before_our_fin_was_acknowledged_is_one() -> None:
     talk.take(MEMBER, SNAT, talk.m + 8, SeqNum(0), RST)
     with pytest.raises(NotRestorable, match="reset by an end"):
         talk.tracker.plan(RECORD, 0.0)
+
+
+def test_connections_that_agree_on_the_same_share_it() -> None:
+    """Thousands of idle ones are kept: their timestamps differ, what counts of them does not."""
+    one, two = Talk().open(), Talk(c=9)
+    two.take(CLIENT, VIP, two.c, SeqNum(0), SYN, options=MSS + SCALE[7] + stamps(99, 0))
+    assert one.tracker.client._peer is two.tracker.client._peer
+    other = Talk()
+    other.take(CLIENT, VIP, other.c, SeqNum(0), SYN, options=MSS + SCALE[9] + stamps(99, 0))
+    assert other.tracker.client._peer is not two.tracker.client._peer

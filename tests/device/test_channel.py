@@ -88,3 +88,19 @@ def test_parts_go_together_and_what_is_not_taken_waits_in_order(ends: Ends) -> N
         got += two.read()
     assert [m.sequence for m in got] == list(range(1, 101))
     assert {m.body for m in got} == {BODY}
+
+
+def test_more_parts_than_one_system_call_takes(ends: Ends) -> None:
+    one, two = ends.one, ends.two
+    small = Mirrored(bytes(range(50)))
+    for number in range(1, 1201):
+        data = Message(number, small).emit()
+        one.queue(data[:12], memoryview(data)[12:])
+    one.flush()
+    got: list[Message] = []
+    deadline = time.monotonic() + 20
+    while len(got) < 1200 and time.monotonic() < deadline:
+        one.flush()
+        got += two.read()
+    assert [m.sequence for m in got] == list(range(1, 1201))
+    assert {m.body for m in got} == {small}

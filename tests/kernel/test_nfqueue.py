@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from emulator.kernel import nfqueue
-from emulator.kernel.nfqueue import CopyQueue, Packet, PacketQueue
+from emulator.kernel.copyqueue import CopiedPacket, CopyQueue
+from emulator.kernel.nfqueue import Packet, PacketQueue
 from netns.execute import call_in, run
 from tests.kernel.conftest import Small
 
@@ -16,14 +17,14 @@ pytestmark = pytest.mark.root
 
 @pytest.mark.parametrize("kind", [PacketQueue, CopyQueue])
 def test_a_burst_is_handed_over_in_parts(
-    kind: type[PacketQueue], small: Small, monkeypatch: pytest.MonkeyPatch
+    kind: type[PacketQueue] | type[CopyQueue], small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nfqueue, "MAX_AT_ONCE", 10)
     rule = "-t raw -A PREROUTING -p udp --dport 9 -j NFQUEUE --queue-num 7"
     run(small.device, ["iptables", *rule.split()])
-    seen: list[Packet] = []
+    seen: list[Packet | CopiedPacket] = []
 
-    def take(packet: Packet) -> None:
+    def take(packet: Packet | CopiedPacket) -> None:
         packet.accept()
         seen.append(packet)
 

@@ -25,3 +25,18 @@ def test_the_largest_packet_fits_and_no_larger_one() -> None:
     assert message.body == Mirrored(bytes(0xFFFF))
     with pytest.raises(MirrorError, match="65536 bytes"):
         Message(1, Mirrored(bytes(0x10000))).emit()
+
+
+def test_more_than_a_decoder_has_room_for_comes_out_whole() -> None:
+    """In one piece or in whatever pieces it is received in."""
+    sent = [Message(n, Mirrored(bytes([n]) * 50_001)) for n in range(1, 60)]
+    stream = b"".join(message.emit() for message in sent)
+    assert Decoder().feed(stream) == sent
+    decoder, got, at = Decoder(), list[Message](), 0
+    while at < len(stream):
+        room = decoder.room()
+        count = min(len(room), 333_333, len(stream) - at)
+        room[:count] = stream[at : at + count]
+        at += count
+        got += decoder.filled(count)
+    assert got == sent
