@@ -44,6 +44,7 @@ class Side:
     edge: SeqNum | None = None
     packets: int = 0
     octets: int = 0
+    key: bytes = b""  # the table's, of this side's packets, once it is there
 
 
 @dataclass(slots=True, eq=False)
@@ -104,15 +105,14 @@ class FlowTable:
     def add(self, flow: Flow) -> Flow | None:
         """Enter a flow; returns the older flow it replaces, if any. Another one whose packets it
         would get is gone as well: every flow has both its sides, or none."""
-        record = flow.record
-        older = self.get(record.client, record.virtual, record.protocol)
-        client = key(record.client, record.virtual, record.protocol)
-        server = key(record.member, record.snat, record.protocol)
-        for side in (self.sides.get(client), self.sides.get(server)):
+        client, server = keys(flow.record)
+        older = self.sides.get(client)
+        for side in (older, self.sides.get(server)):
             if side is not None:
                 self.remove(side.flow)
         self.sides[client], self.sides[server] = flow.client_side, flow.server_side
-        return older
+        flow.client_side.key, flow.server_side.key = client, server
+        return older.flow if older is not None else None
 
     def account(self, flow: Flow) -> None:
         """The flow's tracker has taken or given up bytes."""
@@ -123,13 +123,9 @@ class FlowTable:
     def remove(self, flow: Flow) -> None:
         self.held_octets -= flow.counted
         flow.counted = 0
-        record = flow.record
-        for side_key, side in (
-            (key(record.client, record.virtual, record.protocol), flow.client_side),
-            (key(record.member, record.snat, record.protocol), flow.server_side),
-        ):
-            if self.sides.get(side_key) is side:
-                del self.sides[side_key]
+        for side in (flow.client_side, flow.server_side):
+            if self.sides.get(side.key) is side:
+                del self.sides[side.key]
 
     def get(
         self, source: Endpoint, destination: Endpoint, protocol: int = PROTO_TCP

@@ -9,6 +9,8 @@ no flow        SYN (or any segment, with loose initiation) to a virtual server: 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from emulator.core.acceleration import Accelerated
 from emulator.core.addresses import NoAddress, Selector
 from emulator.core.commands import (
@@ -25,6 +27,7 @@ from emulator.core.commands import (
 )
 from emulator.core.config import Config, VirtualServer
 from emulator.core.events import DatagramQueued, FlowActivity, PacketQueued
+from emulator.core.fastpath import known
 from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
 from emulator.core.idle import can_expire, resets
 from emulator.core.kick import Kicks
@@ -61,7 +64,7 @@ class Traffic:
         self._selector = Selector(config)
         self._sender = sender
         self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
-        self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
+        self._loose_close = frozenset(v.name for v in config.virtual_servers if v.loose_close)
         self._selves = frozenset(s.address for s in config.self_ips)
         self._own = frozenset(s.address for s in config.self_ips if not s.floating)
         self._held: dict[Flow, int] = {}
@@ -92,6 +95,13 @@ class Traffic:
         if self.kicks.under_way:
             commands += self.kicks.arrived(flow, segment, from_client=side.from_client, now=now)
         return commands
+
+    def passes(self, packet: bytes, now: float) -> bool:
+        """`packet` for those segments of which nothing comes but their release: whether this is
+        one. The kick has to see all of them."""
+        if self.kicks.under_way:
+            return False
+        return known(self.table.sides, packet, now, self.accelerated, self._loose_close)
 
     def datagram(self, event: DatagramQueued, now: float) -> list[Command]:
         """A datagram on the active device. Any one begins a flow; a flow ends by idleness only
@@ -129,20 +139,25 @@ class Traffic:
             return self._reject(event)
         return [self._note("standby-drop", segment), Discard(event.packet_id)]
 
-    def mirrored(self, held: Flow | int) -> list[Command]:
-        """The peer holds the flow or the segment: what waited for that may go."""
-        if isinstance(held, int):
-            return self.proxy.mirrored(held)
-        held.mirrored = True
-        return self._open(held) if held.state is FlowState.PENDING else []
+    def mirrored(self, held: Iterable[Flow | int]) -> list[Command]:
+        """The peer holds these flows and segments: what waited for that may go."""
+        waited: list[Flow] = []
+        segments: list[Command] = []
+        for one in held:
+            if isinstance(one, int):
+                segments += self.proxy.mirrored(one)
+                continue
+            one.mirrored = True
+            if one in self._held:  # not deleted meanwhile
+                waited.append(one)
+        return [*self._open(waited), *segments]
 
     def unmirrored(self) -> list[Command]:
         """The channel is gone: what waited for it goes on without a copy at the peer."""
         for flow in self.table.flows():
             flow.mirrored = flow.copied = False
             flow.told = b""
-        opened = [command for flow in list(self._held) for command in self._open(flow)]
-        return [*opened, *self.proxy.unmirrored()]
+        return [*self._open(list(self._held)), *self.proxy.unmirrored()]
 
     def take_over(self, now: float) -> list[Command]:
         """Install every flow of the table, with addresses this device can serve."""
@@ -293,11 +308,11 @@ class Traffic:
         self._held[flow] = packet_id
         note = Note(how, ends(flow))
         if not (server.mirroring and self._sender.connected):
-            return [note, *self._open(flow)]
+            return [note, *self._open([flow])]
         mirror = SendToPeer(self._sender.send(FlowUp(record), now, flow))
         if self._config.ack_mirror:
             return [note, mirror, Hold(packet_id)]
-        return [note, mirror, *self._open(flow)]
+        return [note, mirror, *self._open([flow])]
 
     def _select(
         self,
@@ -329,10 +344,13 @@ class Traffic:
             return []
         return [SendToPeer(self._sender.send(body, now))]
 
-    def _open(self, flow: Flow) -> list[Command]:
-        flow.state = FlowState.OPEN
-        fast = self.accelerated.start([flow])
-        return [InstallFlow(flow.record), *fast, Release(self._held.pop(flow))]
+    def _open(self, flows: list[Flow]) -> list[Command]:
+        """Their first packets may go: into the kernel together, then released."""
+        for flow in flows:
+            flow.state = FlowState.OPEN
+        installed = [InstallFlow(flow.record) for flow in flows]
+        fast = self.accelerated.start(flows)
+        return [*installed, *fast, *(Release(self._held.pop(flow)) for flow in flows)]
 
     def _known(self, event: PacketQueued, side: Side, now: float) -> list[Command]:
         flow, flags = side.flow, event.segment.flags
@@ -346,7 +364,7 @@ class Traffic:
             side.fin = True
             slow = self.accelerated.end(flow)
             both = flow.client_side.fin and flow.server_side.fin
-            if both or self._loose_close.get(flow.record.virtual_server):
+            if both or flow.record.virtual_server in self._loose_close:
                 flow.state = FlowState.CLOSING
             return [*slow, Release(event.packet_id)]
         return [Release(event.packet_id)]

@@ -57,18 +57,18 @@ from emulator.core.events import (
 from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
-from emulator.device import account, kernelflows, status, tmsh
+from emulator.device import account, status, tmsh
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
+from emulator.device.kernelflows import KernelFlows
 from emulator.device.mirrorpath import MirrorPath
 from emulator.device.packetrules import PacketRules
 from emulator.device.peerlink import PeerLink
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
-from emulator.kernel.conntrack import ConntrackError
 from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
@@ -99,7 +99,7 @@ class Shell:
         self._arp = {name: ArpSocket(name) for name in shared}
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
-        self._flows = kernelflows.KernelFlows()
+        self._flows = KernelFlows(self._refused)
         self._raw = RawSender()
         self._cloud = CloudClient(config) if config.cloud_failover else None
         self._control = ControlServer(control, self._on_control)
@@ -145,7 +145,7 @@ class Shell:
 
     def _register(self) -> None:
         read = selectors.EVENT_READ
-        self._selector.register(self._queue, read, lambda _: self._queue.process())
+        self._selector.register(self._queue, read, self._on_queue)
         self._selector.register(self._copies, read, self._on_copies)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
         for arp in self._arp.values():
@@ -155,6 +155,10 @@ class Shell:
 
     # Descriptors to events.
 
+    def _on_queue(self, _: int) -> None:
+        self._queue.process()
+        self._peer.flush()
+
     def _on_packet(self, packet: Packet) -> None:
         data = packet.get_payload()
         if self._device.active and established(self._sides, data, self._now):
@@ -162,6 +166,9 @@ class Shell:
             return
         if data[9:10] == _UDP:
             self._on_datagram(packet, data)
+            return
+        if self._device.active and self._device.traffic.passes(data, self._now):
+            packet.accept()
             return
         self._decide(packet, parse_headers, data, copied=False)
 
@@ -261,7 +268,14 @@ class Shell:
             self._execute(command)
             if number % _BREATH == 0:
                 self._breathe()
-        self._peer.watch()
+        self._flows.settle()
+        if self._current is None:
+            self._peer.flush()
+
+    def _settle(self) -> None:
+        """What a packet's release rests on is done: the peer told, the flows in the kernel."""
+        self._peer.flush()
+        self._flows.settle()
 
     def _breathe(self) -> None:
         """Restoring thousands of flows takes longer than the peer's patience."""
@@ -281,24 +295,34 @@ class Shell:
         if self._current is None:
             self._drain()
 
-    def _execute(self, command: Command) -> None:  # noqa: C901 - one row per command
+    def _execute(self, command: Command) -> None:
+        """In order; what the kernel is to do with flows is gathered until something rests on it."""
         match command:
             case Note(what, details):
                 self._journal.write(what, details)
+            case SendToPeer(message):
+                self._peer.send(message)
+            case InstallFlow() | RemoveFlow() | Accelerate() | Decelerate():
+                self._flows.carry_out(command)
             case Release(packet_id):
+                self._settle()
                 self._packet(packet_id).accept()
-            case Discard(packet_id):
-                self._packet(packet_id).drop()
             case Hold(packet_id):
                 self._held[packet_id] = self._packet(packet_id)
+            case _:
+                self._flows.settle()
+                self._effect(command)
+
+    def _effect(self, command: Command) -> None:  # noqa: C901 - one row per command
+        match command:
+            case Discard(packet_id):
+                self._packet(packet_id).drop()
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendUnreachable(quoted, to_us):
                 self._kernel(
                     lambda: self._raw.send_unreachable(quoted, to_us=to_us), "send", quoted.source
                 )
-            case SendToPeer(message):
-                self._peer.send(message)
             case ConnectChannel():
                 self._peer.connect()
             case CloseChannel():
@@ -318,9 +342,6 @@ class Shell:
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
-            case InstallFlow() | RemoveFlow() | Accelerate() | Decelerate():
-                effect = partial(self._flows.carry_out, command)
-                self._kernel(effect, *kernelflows.what(command))
             case ReadActivity():
                 self._kernel(self._read_activity, "activity", "all")
             case _:
@@ -358,8 +379,11 @@ class Shell:
         """An effect the kernel may refuse: that is journalled, never fatal."""
         try:
             effect()
-        except (ConntrackError, OSError) as error:
-            self._journal.write(f"{what}-failed", {"flow": str(end), "reason": str(error)})
+        except OSError as error:
+            self._refused(what, str(end), error)
+
+    def _refused(self, what: str, end: str, error: OSError) -> None:
+        self._journal.write(f"{what}-failed", {"flow": end, "reason": str(error)})
 
     def _restore(self, plan: RelayPlan) -> None:
         if not self._relays.restore(plan):

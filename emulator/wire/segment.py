@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -25,6 +26,11 @@ class SegmentError(ValueError):
     """The bytes are not a whole IPv4 TCP segment."""
 
 
+@lru_cache(maxsize=4096)
+def _dotted(address: int) -> str:
+    return str(IPv4Address(address))
+
+
 class Endpoint(NamedTuple):
     """An address and a TCP port."""
 
@@ -32,7 +38,7 @@ class Endpoint(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
+        return f"{_dotted(int(self.address))}:{self.port}"
 
     def pack(self) -> bytes:
         """Six bytes, network order."""

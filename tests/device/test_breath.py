@@ -21,7 +21,9 @@ def test_heartbeats_are_sent_while_commands_are_carried_out(
     done: list[Any] = []
     shell: Any = loop.Shell.__new__(loop.Shell)
     shell._device, shell._now = device, 5.0
-    shell._peer = SimpleNamespace(watch=lambda: None)
+    shell._peer = SimpleNamespace(flush=lambda: None)
+    shell._flows = SimpleNamespace(settle=lambda: None)
+    shell._current = None
     shell._execute = done.append
 
     def clock() -> Iterator[float]:
