@@ -39,7 +39,7 @@ class Accelerated:
     def __len__(self) -> int:
         return len(self._flows)
 
-    def __contains__(self, flow: Flow) -> bool:
+    def __contains__(self, flow: object) -> bool:
         return flow in self._flows
 
     def reconfigure(self, config: Config) -> None:
