@@ -7,7 +7,7 @@ but their release. Everything else goes the long way, through `core.device`.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from emulator.core.flow import Flow, FlowState, Side
 from emulator.wire.segment import PROTO_UDP
@@ -49,14 +49,14 @@ def known(
     sides: dict[bytes, Side],
     packet: bytes,
     now: float,
-    accelerated: Container[Flow],
+    leave: Callable[[Flow], None],
     loose_close: Container[str],
 ) -> bool:
     """Whether `packet` may pass at once though it is no established segment: a SYN-ACK or FIN of
     an open fastL4 flow, or of one that is closing; without IP options.
 
-    Notes on the flow what `core.traffic` would. `accelerated`: flows of which the first FIN has
-    to be told to the kernel; `loose_close`: the virtual servers whose flows one FIN closes.
+    Notes on the flow what `core.traffic` would. `leave`: what to do at its FINs; `loose_close`:
+    the virtual servers whose flows one FIN closes.
     """
     if len(packet) < 40 or packet[0] != 0x45 or packet[9] != 6 or packet[6] & 0x3F or packet[7]:
         return False
@@ -70,8 +70,7 @@ def known(
     if flags & _RST or flags & _SYN_ACK == _SYN or not 20 <= header <= total - 20:
         return False
     if flags & _FIN:
-        if flow in accelerated:
-            return False
+        leave(flow)
         side.fin = True
         both = flow.client_side.fin and flow.server_side.fin
         if both or flow.record.virtual_server in loose_close:

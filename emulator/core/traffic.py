@@ -101,7 +101,7 @@ class Traffic:
         one. The kick has to see all of them."""
         if self.kicks.under_way:
             return False
-        return known(self.table.sides, packet, now, self.accelerated, self._loose_close)
+        return known(self.table.sides, packet, now, self.accelerated.leave, self._loose_close)
 
     def datagram(self, event: DatagramQueued, now: float) -> list[Command]:
         """A datagram on the active device. Any one begins a flow; a flow ends by idleness only
@@ -201,7 +201,7 @@ class Traffic:
 
     def sweep(self, now: float) -> list[Command]:
         """Expire idle flows (with a reset to both ends) and forget closed ones."""
-        commands = self.accelerated.ask(now)
+        commands = [*self.accelerated.settle(), *self.accelerated.ask(now)]
         for flow in self.table.flows():
             idle = now - flow.seen
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
@@ -362,11 +362,10 @@ class Traffic:
             return [Release(event.packet_id), *self._close(flow, "reset by an end", now)]
         if flags & FIN:
             side.fin = True
-            slow = self.accelerated.end(flow)
+            self.accelerated.leave(flow)
             both = flow.client_side.fin and flow.server_side.fin
             if both or flow.record.virtual_server in self._loose_close:
                 flow.state = FlowState.CLOSING
-            return [*slow, Release(event.packet_id)]
         return [Release(event.packet_id)]
 
     def _close(self, flow: Flow, why: str, now: float) -> list[Command]:

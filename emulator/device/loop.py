@@ -77,6 +77,7 @@ from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_header
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 _UDP = bytes([PROTO_UDP])
 _BREATH = 64  # commands
+_LINGERS = 64  # packets that may follow each other before anything else has its turn
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
 
@@ -158,6 +159,10 @@ class Shell:
     def _on_queue(self, _: int) -> None:
         self._queue.process()
         self._peer.flush()
+        for _ in range(_LINGERS):
+            if self._device.sender.outstanding_octets or not self._queue.linger():
+                return
+            self._peer.flush()
 
     def _on_packet(self, packet: Packet) -> None:
         data = packet.get_payload()

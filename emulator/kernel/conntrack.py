@@ -96,7 +96,7 @@ class Conntrack:
         place, and their errno; only the last one's success is answered by the kernel."""
         first = self._sequence + 1
         last = self._sequence = self._sequence + len(messages)
-        packed = []
+        packed: list[bytes] = []
         for sequence, (kind, body) in enumerate(messages, first):
             kind |= _ACK << 16 if sequence == last else 0
             packed += (_HEADER.pack(16 + len(body), kind, sequence, 0), body)

@@ -19,6 +19,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,7 @@ _NFQA_CFG_MASK, _NFQA_CFG_FLAGS, _CFG_F_GSO = 4, 5, 4
 
 
 MAX_AT_ONCE = 512
+LINGER_S = 100e-6
 
 
 class _EnoughError(Exception):
@@ -67,12 +69,24 @@ class PacketQueue:
     def fileno(self) -> int:
         return self._queue.get_fd()
 
-    def process(self) -> None:
+    def process(self) -> int:
         """Hand the packets that wait to `on_packet`; returns when none is left, or after
-        MAX_AT_ONCE of them: in a burst of thousands heartbeats have to be sent as well."""
+        MAX_AT_ONCE of them: in a burst of thousands heartbeats have to be sent as well. How many
+        there were."""
         self._count = 0
         with contextlib.suppress(_EnoughError):
             self._queue.run(block=False)
+        return self._count
+
+    def linger(self) -> bool:
+        """For LINGER_S at most: whether a packet came, and was handed over. To sleep and to be
+        woken takes longer than the answer to a packet often does."""
+        until = time.monotonic() + LINGER_S
+        while not self.process():
+            if time.monotonic() > until:
+                return False
+            os.sched_yield()
+        return True
 
     def close(self) -> None:
         self._queue.unbind()
@@ -102,11 +116,12 @@ class CopyQueue(PacketQueue):
         params = struct.pack("!IB", 0xFFFF, COPY_PACKET)
         self._configure(number, struct.pack("HH", 4 + len(params), _NFQA_CFG_PARAMS) + params)
 
-    def process(self) -> None:
+    def process(self) -> int:
         """As of PacketQueue."""
         self._count = 0
         with contextlib.suppress(_EnoughError):
             self._queue.run_socket(self)  # type: ignore[arg-type]  # it calls nothing but recv
+        return self._count
 
     def recv(self, _: int) -> bytes:
         """One netlink message, however large; raises BlockingIOError."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from emulator.core.commands import Release
+from emulator.core.commands import Decelerate, Release
 from emulator.core.device import Device
 from emulator.core.flow import FlowState
 from emulator.wire.segment import ACK, FIN, PSH, RST, SYN, Endpoint, Segment
@@ -78,9 +78,11 @@ def test_a_whole_close_takes_the_short_way():
     assert flow.state is FlowState.CLOSING
 
 
-def test_of_an_accelerated_flow_the_kernel_has_to_be_told():
+def test_an_accelerated_flow_comes_back_after_its_fin():
     device = with_a_flow(accelerated=True)
-    assert not device.traffic.passes(made((FIN | ACK, True, 7, b"")).emit(), 1.0)
+    (flow,) = device.traffic.table.flows()
+    assert device.traffic.passes(made((FIN | ACK, True, 7, b"")).emit(), 1.0)
+    assert device.traffic.sweep(1.0) == [Decelerate((flow.record,))]
 
 
 def test_what_the_parser_would_refuse_is_left_to_it():
