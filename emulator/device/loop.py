@@ -69,7 +69,7 @@ from emulator.device.peerlink import PeerLink
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
-from emulator.kernel.nfqueue import CopyQueue, PacketQueue, dropped
+from emulator.kernel.nfqueue import FEW, CopyQueue, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
 from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_headers
@@ -157,9 +157,9 @@ class Shell:
     # Descriptors to events.
 
     def _on_queue(self, _: int) -> None:
-        self._queue.process()
+        count = self._queue.process()
         self._peer.flush()
-        for _ in range(_LINGERS):
+        for _ in range(_LINGERS if count <= FEW else 0):
             if self._device.sender.outstanding_octets or not self._queue.linger():
                 return
             self._peer.flush()

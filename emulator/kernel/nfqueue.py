@@ -35,7 +35,7 @@ _NFQA_CFG_MASK, _NFQA_CFG_FLAGS, _CFG_F_GSO = 4, 5, 4
 
 
 MAX_AT_ONCE = 512
-LINGER_S = 100e-6
+LINGER_S, FEW = 100e-6, 4
 
 
 class _EnoughError(Exception):
@@ -79,14 +79,15 @@ class PacketQueue:
         return self._count
 
     def linger(self) -> bool:
-        """For LINGER_S at most: whether a packet came, and was handed over. To sleep and to be
-        woken takes longer than the answer to a packet often does."""
+        """For LINGER_S at most: whether packets came, and were handed over; not where so many
+        come that nobody sleeps. To sleep and to be woken takes longer than the answer to a
+        packet often does."""
         until = time.monotonic() + LINGER_S
-        while not self.process():
+        while not (count := self.process()):
             if time.monotonic() > until:
                 return False
             os.sched_yield()
-        return True
+        return count <= FEW
 
     def close(self) -> None:
         self._queue.unbind()
