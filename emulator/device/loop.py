@@ -290,9 +290,10 @@ class Shell:
             self._execute(self._device.heartbeat(now))
 
     def _drain(self) -> None:
-        """Events that effects gave rise to."""
+        """Events that effects gave rise to; then what the peer is to be told by now is sent."""
         while self._events:
             self._dispatch(self._events.popleft())
+        self._peer.flush()
 
     def _post(self, event: Event) -> None:
         """An event that an effect gave rise to; never in the middle of a packet's."""

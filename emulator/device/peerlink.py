@@ -147,7 +147,8 @@ class PeerLink:
         self._queued += 1
 
     def flush(self) -> None:
-        """Send what is queued, if anything is; copes with the channel's loss."""
+        """Send what is queued, if anything is; copes with the channel's loss. Whoever has served
+        a descriptor calls it: nothing waits for the next one."""
         if self._queued:
             self._queued = 0
             self._to_peer(self._channel.flush)
