@@ -16,7 +16,7 @@ from enum import Enum
 
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import FlowRecord
-from emulator.wire.segment import PROTO_TCP, Endpoint
+from emulator.wire.segment import ACK, PROTO_TCP, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 
 CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
@@ -148,3 +148,21 @@ class FlowTable:
 
     def __len__(self) -> int:
         return len(self.sides) // 2
+
+
+def tally(side: Side, segment: Segment) -> None:
+    """One packet more that was decided on."""
+    side.packets += 1
+    side.octets += ip_octets(segment)
+
+
+def ip_octets(segment: Segment) -> int:
+    """The IP packet's."""
+    return 40 + len(segment.options) + len(segment.payload)
+
+
+def reopens(side: Side, segment: Segment) -> bool:
+    """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
+    unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
+    closing = side.flow.state is FlowState.CLOSING or unmade
+    return closing and side.from_client and segment.flags & (SYN | ACK) == SYN

@@ -24,11 +24,22 @@ from emulator.core.commands import (
     RemoveFlow,
     SendSegment,
     SendToPeer,
+    about,
 )
 from emulator.core.config import Config, VirtualServer
 from emulator.core.events import DatagramQueued, FlowActivity, PacketQueued
 from emulator.core.fastpath import known
-from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
+from emulator.core.flow import (
+    CLOSE_TIMEOUT_S,
+    Flow,
+    FlowState,
+    FlowTable,
+    Side,
+    ip_octets,
+    key,
+    reopens,
+    tally,
+)  # fmt: skip
 from emulator.core.idle import can_expire, resets
 from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
@@ -84,11 +95,11 @@ class Traffic:
         side = self.table.sides.get(key(segment.source, segment.destination))
         if side is None:
             return self._unknown(event, now)
-        if _reopens(side, segment):
+        if reopens(side, segment):
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
         flow = side.flow
-        _tally(side, segment)
+        tally(side, segment)
         commands = (
             self.proxy.known(event, flow, now) if flow.standard else self._known(event, side, now)
         )
@@ -137,7 +148,7 @@ class Traffic:
         mine = segment.destination.address in self._own
         if mine and not served and not self._flow_of(segment):
             return self._reject(event)
-        return [self._note("standby-drop", segment), Discard(event.packet_id)]
+        return [about("standby-drop", segment), Discard(event.packet_id)]
 
     def mirrored(self, held: Iterable[Flow | int]) -> list[Command]:
         """The peer holds these flows and segments: what waited for that may go."""
@@ -279,7 +290,7 @@ class Traffic:
         if server is None:
             if segment.destination.address in self._selves:
                 return self._reject(event)
-            return [self._note("no-listener", segment), Discard(event.packet_id)]
+            return [about("no-listener", segment), Discard(event.packet_id)]
         starts = segment.flags & (SYN | ACK | RST) == SYN
         loose = server.loose_initiation and not server.standard  # a proxy needs a handshake
         if starts or (loose and not segment.flags & RST):
@@ -295,7 +306,7 @@ class Traffic:
         if server.standard:
             return [*new, *self.proxy.create(event, server, record, now)]
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
-        return [*new, *self._begin(record, event.packet_id, _octets(segment), how, server, now)]
+        return [*new, *self._begin(record, event.packet_id, ip_octets(segment), how, server, now)]
 
     def _begin(
         self, record: FlowRecord, packet_id: int, octets: int, how: str, server: VirtualServer,
@@ -385,14 +396,14 @@ class Traffic:
     def _reject(self, event: PacketQueued) -> list[Command]:
         flags = event.segment.flags
         if flags & RST:  # a reset is never answered with a reset
-            return [self._note("no-flow-drop", event.segment), Discard(event.packet_id)]
+            return [about("no-flow-drop", event.segment), Discard(event.packet_id)]
         if not self._config.reject_unmatched:
-            return [self._note("no-flow-drop", event.segment), Discard(event.packet_id)]
+            return [about("no-flow-drop", event.segment), Discard(event.packet_id)]
         return self._reset(event, "Port denied" if flags & (SYN | ACK) == SYN else NO_FLOW)
 
     def _reset(self, event: PacketQueued, cause: str) -> list[Command]:
         self._count(cause)
-        note = self._note("reset-sent", event.segment, cause=cause)
+        note = about("reset-sent", event.segment, cause=cause)
         return [note, Discard(event.packet_id), SendSegment(reset_for(event.segment))]
 
     def _flow_of(self, segment: Segment) -> Flow | None:
@@ -400,35 +411,3 @@ class Traffic:
 
     def _count(self, cause: str) -> None:
         self.reset_causes[cause] = self.reset_causes.get(cause, 0) + 1
-
-    @staticmethod
-    def _note(what: str, segment: Segment, **more: object) -> Note:
-        return Note(
-            what,
-            {
-                "source": str(segment.source),
-                "destination": str(segment.destination),
-                "seq": segment.seq.value,
-                "ack": segment.ack.value,
-                "flags": segment.flag_names,
-                "payload_bytes": len(segment.payload),
-                **more,
-            },
-        )
-
-
-def _tally(side: Side, segment: Segment) -> None:
-    side.packets += 1
-    side.octets += _octets(segment)
-
-
-def _octets(segment: Segment) -> int:
-    """The IP packet's."""
-    return 40 + len(segment.options) + len(segment.payload)
-
-
-def _reopens(side: Side, segment: Segment) -> bool:
-    """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
-    unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
-    closing = side.flow.state is FlowState.CLOSING or unmade
-    return closing and side.from_client and segment.flags & (SYN | ACK) == SYN

@@ -77,6 +77,7 @@ from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_header
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 _UDP = bytes([PROTO_UDP])
 _BREATH = 64  # commands
+_MANY = 256  # commands, which take longer than to wake the extension up
 _LINGERS = 64  # packets that may follow each other before anything else has its turn
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
@@ -269,6 +270,8 @@ class Shell:
         self._carry_out(self._device.handle(event, self._now))
 
     def _carry_out(self, commands: list[Command]) -> None:
+        if self._cloud and len(commands) > _MANY and RequestRoutes() in commands[-_MANY:]:
+            self._cloud.prepare()  # it looks up meanwhile, and changes nothing before its turn
         for number, command in enumerate(commands, 1):
             self._execute(command)
             if number % _BREATH == 0:
