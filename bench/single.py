@@ -33,7 +33,8 @@ def one_takeover(kind: str, count: int) -> Reading:
     if row.right != count:
         raise LabFault(f"{count - row.right} of {count} {kind} connections were lost")
     return {
-        "decision_s": row.decision_s, "restore_s": row.restore_s,
+        "decision_s": row.decision_s, "restore_s": row.restore_s, "routes_s": row.routes_s,
+        "echo_s": row.echo_s,
         "restore_ms_each": row.restore_s / count * 1000, "open_ms_each": row.open_s / count * 1000,
         "memory_kib": row.memory_kib,
     }  # fmt: skip
@@ -124,6 +125,15 @@ CONTESTS = (
             Figure(
                 f"takeover of {STANDARD:,} standard connections", "standard", "decision_s", goal=2,
                 unit="s",
+            ),
+            *(
+                Figure(f"{told}, {count:,} {kind}", kind, metric, unit="s")
+                for kind, count in (("fastL4", FAST), ("standard", STANDARD))
+                for told, metric in (
+                    ("of the takeover, restoring", "restore_s"),
+                    ("decision to the last route in effect", "routes_s"),
+                    ("the clients' messages alone, no takeover", "echo_s"),
+                )
             ),
             Figure(
                 "memory of a mirrored idle connection, fastL4", "fastL4", "memory_kib", goal=4,

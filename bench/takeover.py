@@ -62,6 +62,8 @@ class Row:
     memory_kib: float
     right: int
     decision_s: float = 0.0  # from the decision to take over until every one has echoed
+    routes_s: float = 0.0  # of that, until the last route was in effect
+    echo_s: float = 0.0  # the same message through every one, without a takeover
 
 
 def scenario(kind: str) -> Scenario:
@@ -96,15 +98,21 @@ def measure(kind: str, count: int, folder: Path) -> Row:
         connections += call_in(lab.world.namespace("client"), lambda: open_all(lab, count))
         assert talk(connections, b"before") == count
         open_s = time.monotonic() - began
+        began = time.monotonic()
+        assert talk(connections, b"before, and once more") == count
+        echo_s = time.monotonic() - began
         wait_until("the standby to hold every flow", lambda: held(lab) >= count, timeout_s=60)
         memory_kib = (resident_kib(lab, DEVICES[1]) - empty) / count
         trigger(lab, DEVICES[0], How.POWER_OFF)
         wait_until("the routes to move", lambda: effective(lab) is not None, timeout_s=60)
         right = talk(connections, b"after, and a little more")
         now = time.time()
-        back_s = now - float(effective(lab) or 0)
-        decision_s = now - journal_times(folder)["active"]
-        return Row(kind, count, open_s, restore_s(folder), back_s, memory_kib, right, decision_s)
+        effective_s = float(effective(lab) or 0)
+        decided_s = journal_times(folder)["active"]
+        return Row(
+            kind, count, open_s, restore_s(folder), now - effective_s, memory_kib, right,
+            now - decided_s, effective_s - decided_s, echo_s,
+        )  # fmt: skip
     finally:
         for connection in connections:
             connection.close()

@@ -49,7 +49,7 @@ def loads(labs: dict[str, BenchLab], what: str, *numbers: float) -> Contenders:
 
     def one(made: BenchLab) -> Callable[[], Reading]:
         def measure() -> Reading:
-            reading = made.load(what, *numbers)
+            reading = made.mirrored(lambda: made.load(what, *numbers))
             made.check_queues()
             return reading
 

@@ -14,11 +14,11 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from emulator.lab.deployment import BACKENDS, DEVICES, entry_address
-from emulator.lab.instance import Lab
+from emulator.lab.instance import Lab, read_log
 from emulator.lab.peers import haproxy
 from emulator.lab.peers.dataplane import Peer
 from emulator.lab.settings.scenario import Scenario
@@ -30,6 +30,7 @@ from netns.plan import SetOffload
 
 LOAD = Path(__file__).with_name("generator.py")
 PORTS = {9000, 9001}  # generator.ECHO, generator.SINK
+ATTEMPTS = 3
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -109,11 +110,40 @@ class BenchLab(Lab):
         fields = Path(f"/proc/{self.device_pid(node)}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
+    def mirror_channel(self, node: str = DEVICES[0]) -> tuple[bool, int]:
+        """Whether its mirroring channel is up, and how often it was lost: by its journal."""
+        told = [str(line["what"]) for line in read_log(self.evidence / f"{node}.jsonl")]
+        return channel_story(told)
+
+    def mirrored(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """What `measure` finds while the mirroring channel lives. A reading during which it was
+        lost is void, for some of its flows went on unmirrored: made again, ATTEMPTS times in
+        all; then raises LabFault."""
+        ours = self.scenario.devices.data_plane == "bigip"
+        if not (ours and self.scenario.virtual_server.mirroring):
+            return measure()
+        for _ in range(ATTEMPTS):
+            wait_until("the mirroring channel", lambda: self.mirror_channel()[0], timeout_s=20)
+            before = self.mirror_channel()[1]
+            reading = measure()
+            lost = self.mirror_channel()[1] - before
+            if not lost:
+                return reading
+            print("    void: the mirroring channel was lost meanwhile", file=sys.stderr, flush=True)
+        raise LabFault(f"void {ATTEMPTS} times: the mirroring channel was lost meanwhile")
+
     def check_queues(self) -> None:
         """Packets the lab itself lost make a measurement void; raises LabFault."""
         for node in DEVICES:
             if lost := int(str(self.status(node).get("queue_drops", 0))):
                 raise LabFault(f"{node}'s queues lost {lost} packets")
+
+
+def channel_story(told: Sequence[str]) -> tuple[bool, int]:
+    """Of a journal's lines: whether the channel is up at their end, how often it was lost."""
+    states = [what for what in told if what.startswith("mirror-channel-")]
+    up = bool(states) and states[-1] == "mirror-channel-established"
+    return up, states.count("mirror-channel-lost")
 
 
 def scenario(server: dict[str, object], **devices: object) -> Scenario:

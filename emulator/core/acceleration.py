@@ -4,7 +4,8 @@ On a BIG-IP the hardware forwards them; here a set in the kernel does (`kernel.a
 SYN, FIN and RST always come up for a decision. Two kinds of flows are in it:
 
     fastL4   from the set-up on (pva-offload-state embryonic, the default), of a virtual server
-             whose profile asks for it; back at the first FIN
+             whose profile asks for it; back after the first FIN, with all that had theirs
+             since the last sweep: one change of the set for all
     standard from the member's SYN-ACK on, where nothing is mirrored: nothing is to be decided
              about a segment of an open connection that is the kernel's own
 
@@ -33,13 +34,14 @@ class Accelerated:
     def __init__(self, config: Config, table: FlowTable) -> None:
         self._table = table
         self._flows: set[Flow] = set()
+        self._leaving: set[Flow] = set()  # the kernel still passes their segments
         self._read = 0.0  # when the kernel was asked last
         self.reconfigure(config)
 
     def __len__(self) -> int:
         return len(self._flows)
 
-    def __contains__(self, flow: Flow) -> bool:
+    def __contains__(self, flow: object) -> bool:
         return flow in self._flows
 
     def reconfigure(self, config: Config) -> None:
@@ -55,18 +57,31 @@ class Accelerated:
         self._flows.update(chosen)
         return [Accelerate(tuple(flow.record for flow in chosen))] if chosen else []
 
+    def leave(self, flow: Flow) -> None:
+        """It is closing: back at the next `settle`."""
+        if flow in self._flows:
+            self._flows.discard(flow)
+            self._leaving.add(flow)
+
+    def settle(self) -> list[Command]:
+        """Those that leave are back."""
+        records = tuple(flow.record for flow in self._leaving)
+        self._leaving.clear()
+        return [Decelerate(records)] if records else []
+
     def end(self, flow: Flow) -> list[Command]:
-        """It is closing, or closed."""
-        if flow not in self._flows:
+        """It is closed, or its segments are wanted: back at once."""
+        if flow not in self._flows and flow not in self._leaving:
             return []
         self._flows.discard(flow)
+        self._leaving.discard(flow)
         return [Decelerate((flow.record,))]
 
     def stop(self) -> list[Command]:
         """None is any more."""
-        records = tuple(flow.record for flow in self._flows)
+        self._leaving |= self._flows
         self._flows.clear()
-        return [Decelerate(records)] if records else []
+        return self.settle()
 
     def reconsider(self) -> list[Command]:
         """Flows of a virtual server whose segments are wanted from now on."""

@@ -199,6 +199,22 @@ class Note:
     details: dict[str, object] = field(default_factory=dict)
 
 
+def about(what: str, segment: Segment, **more: object) -> Note:
+    """A note about a segment."""
+    return Note(
+        what,
+        {
+            "source": str(segment.source),
+            "destination": str(segment.destination),
+            "seq": segment.seq.value,
+            "ack": segment.ack.value,
+            "flags": segment.flag_names,
+            "payload_bytes": len(segment.payload),
+            **more,
+        },
+    )
+
+
 Command = (
     Release
     | Discard

@@ -297,8 +297,6 @@ class Device:
         """The peer holds everything up to a message; raises Refused."""
         if not self.active:
             return []
-        commands: list[Command] = []
         self._answered = now
-        for held in self.sender.acknowledged(sequence):
-            commands += self.traffic.mirrored(held)
-        return [*commands, *self.traffic.proxy.resync.go_on()]
+        released = self.traffic.mirrored(self.sender.acknowledged(sequence))
+        return [*released, *self.traffic.proxy.resync.go_on()]

@@ -1,17 +1,22 @@
 """Established segments: one dictionary look-up on raw header bytes, no object per packet.
 
 `established` answers True only for a segment that needs no decision: its flow is open and
-it carries no SYN, FIN or RST. Everything else goes the long way, through `core.device`.
+it carries no SYN, FIN or RST. `known` has those of a fastL4 flow's life of which nothing comes
+but their release. Everything else goes the long way, through `core.device`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Container
 
 from emulator.core.flow import Flow, FlowState, Side
 from emulator.wire.segment import PROTO_UDP
 from emulator.wire.seqnum import SeqNum
 
-_DECIDES = 0x01 | 0x02 | 0x04  # FIN, SYN, RST
-_OPEN = FlowState.OPEN
+_FIN, _SYN, _RST = 0x01, 0x02, 0x04
+_DECIDES = _FIN | _SYN | _RST
+_SYN_ACK = 0x12
+_OPEN, _CLOSING = FlowState.OPEN, FlowState.CLOSING
 _ALL, _HALF = (1 << 32) - 1, 1 << 31
 _UDP = bytes([PROTO_UDP])
 
@@ -37,6 +42,43 @@ def established(sides: dict[bytes, Side], packet: bytes, now: float) -> bool:
     flow.seen = now
     side.packets += 1
     side.octets += packet[2] << 8 | packet[3]
+    return True
+
+
+def known(
+    sides: dict[bytes, Side],
+    packet: bytes,
+    now: float,
+    leave: Callable[[Flow], None],
+    loose_close: Container[str],
+) -> bool:
+    """Whether `packet` may pass at once though it is no established segment: a SYN-ACK or FIN of
+    an open fastL4 flow, or of one that is closing; without IP options.
+
+    Notes on the flow what `core.traffic` would. `leave`: what to do at its FINs; `loose_close`:
+    the virtual servers whose flows one FIN closes.
+    """
+    if len(packet) < 40 or packet[0] != 0x45 or packet[9] != 6 or packet[6] & 0x3F or packet[7]:
+        return False
+    side = sides.get(packet[12:24])
+    if side is None:
+        return False
+    flow, flags, total = side.flow, packet[33], packet[2] << 8 | packet[3]
+    if flow.standard or (flow.state is not _OPEN and flow.state is not _CLOSING):
+        return False
+    header = packet[32] >> 4 << 2
+    if flags & _RST or flags & _SYN_ACK == _SYN or not 20 <= header <= total - 20:
+        return False
+    if flags & _FIN:
+        leave(flow)
+        side.fin = True
+        both = flow.client_side.fin and flow.server_side.fin
+        if both or flow.record.virtual_server in loose_close:
+            flow.state = _CLOSING
+    side.ack = packet[28:32]
+    flow.seen = now
+    side.packets += 1
+    side.octets += total
     return True
 
 

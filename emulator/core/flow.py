@@ -16,7 +16,7 @@ from enum import Enum
 
 from emulator.core.tracker import Tracker
 from emulator.wire.mirror import FlowRecord
-from emulator.wire.segment import PROTO_TCP, Endpoint
+from emulator.wire.segment import ACK, PROTO_TCP, SYN, Endpoint, Segment
 from emulator.wire.seqnum import SeqNum
 
 CLOSE_TIMEOUT_S = 5.0  # tcpCloseTimeout of the fastL4 profile
@@ -44,6 +44,7 @@ class Side:
     edge: SeqNum | None = None
     packets: int = 0
     octets: int = 0
+    key: bytes = b""  # the table's, of this side's packets, once it is there
 
 
 @dataclass(slots=True, eq=False)
@@ -104,15 +105,14 @@ class FlowTable:
     def add(self, flow: Flow) -> Flow | None:
         """Enter a flow; returns the older flow it replaces, if any. Another one whose packets it
         would get is gone as well: every flow has both its sides, or none."""
-        record = flow.record
-        older = self.get(record.client, record.virtual, record.protocol)
-        client = key(record.client, record.virtual, record.protocol)
-        server = key(record.member, record.snat, record.protocol)
-        for side in (self.sides.get(client), self.sides.get(server)):
+        client, server = keys(flow.record)
+        older = self.sides.get(client)
+        for side in (older, self.sides.get(server)):
             if side is not None:
                 self.remove(side.flow)
         self.sides[client], self.sides[server] = flow.client_side, flow.server_side
-        return older
+        flow.client_side.key, flow.server_side.key = client, server
+        return older.flow if older is not None else None
 
     def account(self, flow: Flow) -> None:
         """The flow's tracker has taken or given up bytes."""
@@ -124,13 +124,9 @@ class FlowTable:
     def remove(self, flow: Flow) -> None:
         self.held_octets -= flow.counted
         flow.counted = 0
-        record = flow.record
-        for side_key, side in (
-            (key(record.client, record.virtual, record.protocol), flow.client_side),
-            (key(record.member, record.snat, record.protocol), flow.server_side),
-        ):
-            if self.sides.get(side_key) is side:
-                del self.sides[side_key]
+        for side in (flow.client_side, flow.server_side):
+            if self.sides.get(side.key) is side:
+                del self.sides[side.key]
 
     def get(
         self, source: Endpoint, destination: Endpoint, protocol: int = PROTO_TCP
@@ -153,3 +149,21 @@ class FlowTable:
 
     def __len__(self) -> int:
         return len(self.sides) // 2
+
+
+def tally(side: Side, segment: Segment) -> None:
+    """One packet more that was decided on."""
+    side.packets += 1
+    side.octets += ip_octets(segment)
+
+
+def ip_octets(segment: Segment) -> int:
+    """The IP packet's."""
+    return 40 + len(segment.options) + len(segment.payload)
+
+
+def reopens(side: Side, segment: Segment) -> bool:
+    """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
+    unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
+    closing = side.flow.state is FlowState.CLOSING or unmade
+    return closing and side.from_client and segment.flags & (SYN | ACK) == SYN

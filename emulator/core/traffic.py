@@ -9,6 +9,8 @@ no flow        SYN (or any segment, with loose initiation) to a virtual server: 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from emulator.core.acceleration import Accelerated
 from emulator.core.addresses import NoAddress, Selector
 from emulator.core.commands import (
@@ -22,10 +24,22 @@ from emulator.core.commands import (
     RemoveFlow,
     SendSegment,
     SendToPeer,
+    about,
 )
 from emulator.core.config import Config, VirtualServer
 from emulator.core.events import DatagramQueued, FlowActivity, PacketQueued
-from emulator.core.flow import CLOSE_TIMEOUT_S, Flow, FlowState, FlowTable, Side, key
+from emulator.core.fastpath import known
+from emulator.core.flow import (
+    CLOSE_TIMEOUT_S,
+    Flow,
+    FlowState,
+    FlowTable,
+    Side,
+    ip_octets,
+    key,
+    reopens,
+    tally,
+)  # fmt: skip
 from emulator.core.idle import can_expire, resets
 from emulator.core.kick import Kicks
 from emulator.core.mirroring import Sender
@@ -61,7 +75,7 @@ class Traffic:
         self._selector = Selector(config)
         self._sender = sender
         self._mirrored = {v.name: v.mirroring for v in config.virtual_servers}
-        self._loose_close = {v.name: v.loose_close for v in config.virtual_servers}
+        self._loose_close = frozenset(v.name for v in config.virtual_servers if v.loose_close)
         self._selves = frozenset(s.address for s in config.self_ips)
         self._own = frozenset(s.address for s in config.self_ips if not s.floating)
         self._held: dict[Flow, int] = {}
@@ -81,17 +95,24 @@ class Traffic:
         side = self.table.sides.get(key(segment.source, segment.destination))
         if side is None:
             return self._unknown(event, now)
-        if _reopens(side, segment):
+        if reopens(side, segment):
             closed = self._close(side.flow, "replaced by a new SYN", now)
             return [*closed, *self._unknown(event, now)]
         flow = side.flow
-        _tally(side, segment)
+        tally(side, segment)
         commands = (
             self.proxy.known(event, flow, now) if flow.standard else self._known(event, side, now)
         )
         if self.kicks.under_way:
             commands += self.kicks.arrived(flow, segment, from_client=side.from_client, now=now)
         return commands
+
+    def passes(self, packet: bytes, now: float) -> bool:
+        """`packet` for those segments of which nothing comes but their release: whether this is
+        one. The kick has to see all of them."""
+        if self.kicks.under_way:
+            return False
+        return known(self.table.sides, packet, now, self.accelerated.leave, self._loose_close)
 
     def datagram(self, event: DatagramQueued, now: float) -> list[Command]:
         """A datagram on the active device. Any one begins a flow; a flow ends by idleness only
@@ -127,22 +148,27 @@ class Traffic:
         mine = segment.destination.address in self._own
         if mine and not served and not self._flow_of(segment):
             return self._reject(event)
-        return [self._note("standby-drop", segment), Discard(event.packet_id)]
+        return [about("standby-drop", segment), Discard(event.packet_id)]
 
-    def mirrored(self, held: Flow | int) -> list[Command]:
-        """The peer holds the flow or the segment: what waited for that may go."""
-        if isinstance(held, int):
-            return self.proxy.mirrored(held)
-        held.mirrored = True
-        return self._open(held) if held.state is FlowState.PENDING else []
+    def mirrored(self, held: Iterable[Flow | int]) -> list[Command]:
+        """The peer holds these flows and segments: what waited for that may go."""
+        waited: list[Flow] = []
+        segments: list[Command] = []
+        for one in held:
+            if isinstance(one, int):
+                segments += self.proxy.mirrored(one)
+                continue
+            one.mirrored = True
+            if one in self._held:  # not deleted meanwhile
+                waited.append(one)
+        return [*self._open(waited), *segments]
 
     def unmirrored(self) -> list[Command]:
         """The channel is gone: what waited for it goes on without a copy at the peer."""
         for flow in self.table.flows():
             flow.mirrored = flow.copied = False
             flow.told = b""
-        opened = [command for flow in list(self._held) for command in self._open(flow)]
-        return [*opened, *self.proxy.unmirrored()]
+        return [*self._open(list(self._held)), *self.proxy.unmirrored()]
 
     def take_over(self, now: float) -> list[Command]:
         """Install every flow of the table, with addresses this device can serve."""
@@ -186,7 +212,7 @@ class Traffic:
 
     def sweep(self, now: float) -> list[Command]:
         """Expire idle flows (with a reset to both ends) and forget closed ones."""
-        commands = self.accelerated.ask(now)
+        commands = [*self.accelerated.settle(), *self.accelerated.ask(now)]
         for flow in self.table.flows():
             idle = now - flow.seen
             if flow.state is FlowState.CLOSING and idle >= CLOSE_TIMEOUT_S:
@@ -264,7 +290,7 @@ class Traffic:
         if server is None:
             if segment.destination.address in self._selves:
                 return self._reject(event)
-            return [self._note("no-listener", segment), Discard(event.packet_id)]
+            return [about("no-listener", segment), Discard(event.packet_id)]
         starts = segment.flags & (SYN | ACK | RST) == SYN
         loose = server.loose_initiation and not server.standard  # a proxy needs a handshake
         if starts or (loose and not segment.flags & RST):
@@ -280,7 +306,7 @@ class Traffic:
         if server.standard:
             return [*new, *self.proxy.create(event, server, record, now)]
         how = "flow-created" if segment.flags & SYN else "flow-picked-up"
-        return [*new, *self._begin(record, event.packet_id, _octets(segment), how, server, now)]
+        return [*new, *self._begin(record, event.packet_id, ip_octets(segment), how, server, now)]
 
     def _begin(
         self, record: FlowRecord, packet_id: int, octets: int, how: str, server: VirtualServer,
@@ -293,11 +319,11 @@ class Traffic:
         self._held[flow] = packet_id
         note = Note(how, ends(flow))
         if not (server.mirroring and self._sender.connected):
-            return [note, *self._open(flow)]
+            return [note, *self._open([flow])]
         mirror = SendToPeer(self._sender.send(FlowUp(record), now, flow))
         if self._config.ack_mirror:
             return [note, mirror, Hold(packet_id)]
-        return [note, mirror, *self._open(flow)]
+        return [note, mirror, *self._open([flow])]
 
     def _select(
         self,
@@ -329,10 +355,13 @@ class Traffic:
             return []
         return [SendToPeer(self._sender.send(body, now))]
 
-    def _open(self, flow: Flow) -> list[Command]:
-        flow.state = FlowState.OPEN
-        fast = self.accelerated.start([flow])
-        return [InstallFlow(flow.record), *fast, Release(self._held.pop(flow))]
+    def _open(self, flows: list[Flow]) -> list[Command]:
+        """Their first packets may go: into the kernel together, then released."""
+        for flow in flows:
+            flow.state = FlowState.OPEN
+        installed = [InstallFlow(flow.record) for flow in flows]
+        fast = self.accelerated.start(flows)
+        return [*installed, *fast, *(Release(self._held.pop(flow)) for flow in flows)]
 
     def _known(self, event: PacketQueued, side: Side, now: float) -> list[Command]:
         flow, flags = side.flow, event.segment.flags
@@ -344,11 +373,10 @@ class Traffic:
             return [Release(event.packet_id), *self._close(flow, "reset by an end", now)]
         if flags & FIN:
             side.fin = True
-            slow = self.accelerated.end(flow)
+            self.accelerated.leave(flow)
             both = flow.client_side.fin and flow.server_side.fin
-            if both or self._loose_close.get(flow.record.virtual_server):
+            if both or flow.record.virtual_server in self._loose_close:
                 flow.state = FlowState.CLOSING
-            return [*slow, Release(event.packet_id)]
         return [Release(event.packet_id)]
 
     def _close(self, flow: Flow, why: str, now: float) -> list[Command]:
@@ -368,14 +396,14 @@ class Traffic:
     def _reject(self, event: PacketQueued) -> list[Command]:
         flags = event.segment.flags
         if flags & RST:  # a reset is never answered with a reset
-            return [self._note("no-flow-drop", event.segment), Discard(event.packet_id)]
+            return [about("no-flow-drop", event.segment), Discard(event.packet_id)]
         if not self._config.reject_unmatched:
-            return [self._note("no-flow-drop", event.segment), Discard(event.packet_id)]
+            return [about("no-flow-drop", event.segment), Discard(event.packet_id)]
         return self._reset(event, "Port denied" if flags & (SYN | ACK) == SYN else NO_FLOW)
 
     def _reset(self, event: PacketQueued, cause: str) -> list[Command]:
         self._count(cause)
-        note = self._note("reset-sent", event.segment, cause=cause)
+        note = about("reset-sent", event.segment, cause=cause)
         return [note, Discard(event.packet_id), SendSegment(reset_for(event.segment))]
 
     def _flow_of(self, segment: Segment) -> Flow | None:
@@ -383,35 +411,3 @@ class Traffic:
 
     def _count(self, cause: str) -> None:
         self.reset_causes[cause] = self.reset_causes.get(cause, 0) + 1
-
-    @staticmethod
-    def _note(what: str, segment: Segment, **more: object) -> Note:
-        return Note(
-            what,
-            {
-                "source": str(segment.source),
-                "destination": str(segment.destination),
-                "seq": segment.seq.value,
-                "ack": segment.ack.value,
-                "flags": segment.flag_names,
-                "payload_bytes": len(segment.payload),
-                **more,
-            },
-        )
-
-
-def _tally(side: Side, segment: Segment) -> None:
-    side.packets += 1
-    side.octets += _octets(segment)
-
-
-def _octets(segment: Segment) -> int:
-    """The IP packet's."""
-    return 40 + len(segment.options) + len(segment.payload)
-
-
-def _reopens(side: Side, segment: Segment) -> bool:
-    """A client's SYN on a flow that is closing, or never came to be, starts a new connection."""
-    unmade = side.flow.state is FlowState.PENDING and side.flow.tracker is not None
-    closing = side.flow.state is FlowState.CLOSING or unmade
-    return closing and side.from_client and segment.flags & (SYN | ACK) == SYN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import sys
@@ -26,6 +27,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a proxied flow takes two
     journal = Journal(Path(sys.argv[2]), config.name)
     shell = Shell(config, journal, Path(sys.argv[3]))
+    gc.freeze()  # what is there now stays; and thousands of flows are not looked through for
+    gc.set_threshold(20_000, 20, 50)  # garbage at every other packet
     signal.signal(signal.SIGTERM, lambda *_: shell.stop())
     shell.run()
     return 0

@@ -72,11 +72,15 @@ class Connection:
 
     def send(self, message: Message) -> None:
         """Queue one message and send what the socket takes; raises ChannelLost."""
+        self.put(message)
+        self.flush()
+
+    def put(self, message: Message) -> None:
+        """One more of what the next `flush` sends."""
         data = message.emit()
         if isinstance(message.body, LegBytes):
             self._uncounted += len(data)
         self._parts.append(data)
-        self.flush()
 
     def queue(self, *parts: Buffer) -> None:
         """Part of what the next `flush` sends: not to be altered until then."""
@@ -215,6 +219,11 @@ class MirrorChannel:
         """Queue one message and send what the socket takes; raises ChannelLost."""
         if self._connection is not None:
             self._connection.send(message)
+
+    def put(self, message: Message) -> None:
+        """One more of what the next `flush` sends."""
+        if self._connection is not None:
+            self._connection.put(message)
 
     def queue(self, *parts: Buffer) -> None:
         """Part of what the next `flush` sends: not to be altered until then."""

@@ -40,14 +40,27 @@ class CloudClient:
         self._buffer = bytearray()
         self.state = "idle"
         self.rehearsal: dict[str, object] = {"state": "none"}
+        self._prepared = False
         self._under_way = 0  # failovers that were asked for and have not been said to be over
         self._send(json.loads(configfile.dump(config)))
 
+    def prepare(self) -> None:
+        """Have it look up what `request_routes` will change, and change nothing."""
+        self._begin("prepare")
+        self._prepared = True
+
     def request_routes(self) -> None:
         """Start a failover; one still under way is given up."""
+        if self._prepared:
+            self._prepared = False
+            self._send({"trigger": True})
+        else:
+            self._begin("trigger")
+
+    def _begin(self, what: str) -> None:
         self.state = "running"
         self._under_way += 1
-        self._send({"trigger": True})
+        self._send({what: True})
 
     def rehearse(self) -> bool:
         """Have it look whether it could fail over now, changing nothing: `rehearsal` becomes
@@ -58,7 +71,7 @@ class CloudClient:
 
     def cancel(self) -> None:
         """Ask the cloud for nothing more."""
-        self.state = "idle"
+        self.state, self._prepared = "idle", False
         self._send({"cancel": True})
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """The failover extension as a process: `python -m emulator.device.extension`.
 
 A process of its own, as on a BIG-IP: an SDK's work must not hold up the device's packets.
-stdin: the device's configuration as one JSON line, then {"trigger": true}, {"cancel": true} or
-{"dry_run": true}; stdout: what happened, one JSON line each (`cloudclient` makes events of
+stdin: the device's configuration as one JSON line, then {"trigger": true}, {"cancel": true},
+{"dry_run": true} or, before a trigger, {"prepare": true}: to look up by then what that will change;
+stdout: what happened, one JSON line each (`cloudclient` makes events of
 them); the end of stdin ends it. `core.cloudfailover` decides what is asked; here it is asked,
 with boto3, in threads, each failed call again after 5 s, at most 50 times, without the SDK's own
 retries (`util.retrier`, CFE 2.5.0).
@@ -26,13 +27,12 @@ from emulator.core import cloudfailover as plan
 from emulator.core.cloudfailover import Call, Operations, Own, PlanError
 from emulator.core.config import CloudFailover, Config
 from emulator.core.declaration import Declaration, DeclarationError, read
+from emulator.device.aws import Aws
 from emulator.device.configfile import parse
 
 ATTEMPTS = 50
 WAIT_S, WAITS = 3.0, 400
 THREADS = 1000  # "all in parallel": as many as a table may have routes
-CONNECTIONS = 32
-_TIMEOUT_S = 10.0
 _DRY_RUN = ("ReplaceRoute", "AssociateAddress", "DisassociateAddress")  # EC2 has it for these
 
 Tell = Callable[[Mapping[str, object]], None]
@@ -46,43 +46,6 @@ class CallFailed(Exception):
     """Every attempt failed; the text is the last error's."""
 
 
-class Aws:
-    """boto3 clients of one account; usable from several threads."""
-
-    def __init__(self, access: CloudFailover) -> None:
-        import boto3
-        from botocore.config import Config as Settings
-
-        settings = Settings(
-            retries={"total_max_attempts": 1},
-            connect_timeout=_TIMEOUT_S,
-            read_timeout=_TIMEOUT_S,
-            max_pool_connections=CONNECTIONS,
-            s3={"addressing_style": "path"},
-        )
-        session = boto3.Session(access.access_key, access.secret_key, region_name=access.region)
-        url = f"http://{access.api.address}:{access.api.port}"
-        self._clients: dict[str, Any] = {
-            name: session.client(name, endpoint_url=url, config=settings) for name in ("ec2", "s3")
-        }
-        # One connection each, as the threads take turns; more would only queue in the API.
-        self._turn = threading.BoundedSemaphore(CONNECTIONS)
-
-    def __call__(self, call: Call) -> tuple[Any, str]:
-        """The answer, and the error's text: empty when the cloud accepted."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        method = getattr(self._clients[call.service], _snake(call.action))
-        try:
-            with self._turn:
-                return method(**call.parameters), ""
-        except ClientError as error:
-            told = error.response.get("Error", {})
-            return None, f"{told.get('Code')}: {told.get('Message')}"
-        except (BotoCoreError, OSError) as error:
-            return None, f"{type(error).__name__}: {error}"
-
-
 class Task:
     """One failover, from the trigger to SUCCEEDED or FAILED."""
 
@@ -93,12 +56,23 @@ class Task:
         self._declaration, self._own, self._ask = declaration, own, ask
         self._retry_s, self._tell = retry_s, tell
         self._cancelled = threading.Event()
+        self._released = threading.Event()
+        self._released.set()
         self._bucket = ""
         self._operations = Operations()
+
+    def hold(self) -> None:
+        """Change nothing before `release`; look up all the same."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """What was looked up may be done; safe from any thread."""
+        self._released.set()
 
     def cancel(self) -> None:
         """Ask for nothing more; safe from any thread."""
         self._cancelled.set()
+        self._released.set()
 
     def run(self) -> None:
         """Never raises: how it ended is told."""
@@ -111,6 +85,7 @@ class Task:
                 self._note("failover-recovery")
             self._operations = operations or self._discover()
             self._put("RUNNING", "Failover running")
+            self._released.wait()
             self._carry_out(self._operations)
             self._put("SUCCEEDED", "Failover Complete")
             self._complete()
@@ -337,13 +312,6 @@ def _rows(answer: Any) -> list[Any]:
     return next((v for v in answer.values() if isinstance(v, list)), [])
 
 
-def _snake(action: str) -> str:
-    """boto3's name of an action."""
-    if action == "ListObjectsV2":
-        return "list_objects_v2"
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in action).lstrip("_")
-
-
 def identity(config: Config, access: CloudFailover) -> Own:
     """What the extension reads from the device: self IPs and floating addresses."""
     floating = [a for v in config.virtual_servers for a in config.floating_addresses(v)]
@@ -384,20 +352,32 @@ def main() -> int:
     return 0
 
 
-def serve(make: Callable[[], Task], rehearse: Callable[[], None] = lambda: None) -> None:
-    """Triggers and cancellations from stdin; a new trigger ends the failover under way. A dry run
-    disturbs none."""
+def serve(
+    make: Callable[[], Task],
+    rehearse: Callable[[], None] = lambda: None,
+    lines: Iterable[str] = sys.stdin,
+) -> None:
+    """Triggers and cancellations; a new trigger ends the failover under way. A dry run disturbs
+    none."""
     task: Task | None = None
-    for line in sys.stdin:
+    prepared = False
+    for line in lines:
         told = json.loads(line)
         if told.get("dry_run"):
             threading.Thread(target=rehearse, name="dry-run", daemon=True).start()
             continue
+        if told.get("trigger") and prepared and task is not None:
+            task.release()
+            prepared = False
+            continue
         if task is not None:
             task.cancel()
             task = None
-        if told.get("trigger"):
+        prepared = bool(told.get("prepare"))
+        if told.get("trigger") or prepared:
             task = make()
+            if prepared:
+                task.hold()
             threading.Thread(target=task.run, name="failover", daemon=True).start()
     if task is not None:
         task.cancel()

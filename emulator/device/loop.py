@@ -57,20 +57,20 @@ from emulator.core.events import (
 from emulator.core.fastpath import datagram as fast_datagram
 from emulator.core.fastpath import established
 from emulator.core.tracker import RelayPlan
-from emulator.device import account, kernelflows, status, tmsh
+from emulator.device import account, status, tmsh
 from emulator.device.cloudclient import CloudClient
 from emulator.device.control import ControlServer
 from emulator.device.dataplane import follow_role
 from emulator.device.journal import Journal
+from emulator.device.kernelflows import KernelFlows
 from emulator.device.mirrorpath import AnyPacket, MirrorPath
 from emulator.device.packetrules import PacketRules
 from emulator.device.peerlink import PeerLink
 from emulator.device.relay import Relays
 from emulator.kernel import rules
 from emulator.kernel.arp import ArpSocket, set_mac
-from emulator.kernel.conntrack import ConntrackError
 from emulator.kernel.copyqueue import CopiedPacket, CopyQueue
-from emulator.kernel.nfqueue import PacketQueue, dropped
+from emulator.kernel.nfqueue import FEW, PacketQueue, dropped
 from emulator.kernel.rawsocket import RawSender
 from emulator.wire.datagram import Datagram
 from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_headers
@@ -78,6 +78,8 @@ from emulator.wire.segment import PROTO_UDP, Segment, SegmentError, parse_header
 _LOCAL_OUT = 3  # NF_INET_LOCAL_OUT
 _UDP = bytes([PROTO_UDP])
 _BREATH = 64  # commands
+_MANY = 256  # commands, which take longer than to wake the extension up
+_LINGERS = 64  # packets that may follow each other before anything else has its turn
 LATE_S = 0.5  # a timer this late is worth a line in the journal: the host disturbed us
 
 
@@ -100,7 +102,7 @@ class Shell:
         self._arp = {name: ArpSocket(name) for name in shared}
         self._queue = PacketQueue(rules.QUEUE, self._on_packet)
         self._copies = CopyQueue(rules.COPY_QUEUE, self._on_copied)
-        self._flows = kernelflows.KernelFlows()
+        self._flows = KernelFlows(self._refused)
         self._raw = RawSender()
         self._cloud = CloudClient(config) if config.cloud_failover else None
         self._control = ControlServer(control, self._on_control)
@@ -146,7 +148,7 @@ class Shell:
 
     def _register(self) -> None:
         read = selectors.EVENT_READ
-        self._selector.register(self._queue, read, lambda _: self._queue.process())
+        self._selector.register(self._queue, read, self._on_queue)
         self._selector.register(self._copies, read, self._on_copies)
         self._selector.register(self._control.socket, read, lambda _: self._control.serve())
         for arp in self._arp.values():
@@ -156,6 +158,14 @@ class Shell:
 
     # Descriptors to events.
 
+    def _on_queue(self, _: int) -> None:
+        count = self._queue.process()
+        self._peer.flush()
+        for _ in range(_LINGERS if count <= FEW else 0):
+            if self._device.sender.outstanding_octets or not self._queue.linger():
+                return
+            self._peer.flush()
+
     def _on_packet(self, packet: Packet) -> None:
         data = packet.get_payload()
         if self._device.active and established(self._sides, data, self._now):
@@ -163,6 +173,9 @@ class Shell:
             return
         if data[9:10] == _UDP:
             self._on_datagram(packet, data)
+            return
+        if self._device.active and self._device.traffic.passes(data, self._now):
+            packet.accept()
             return
         self._decide(packet, parse_headers, data, copied=False)
 
@@ -257,6 +270,8 @@ class Shell:
         self._carry_out(self._device.handle(event, self._now))
 
     def _carry_out(self, commands: list[Command]) -> None:
+        if self._cloud and len(commands) > _MANY and RequestRoutes() in commands[-_MANY:]:
+            self._cloud.prepare()  # it looks up meanwhile, and changes nothing before its turn
         released: list[AnyPacket] = []
         for number, command in enumerate(commands, 1):
             if isinstance(command, Release):
@@ -269,10 +284,15 @@ class Shell:
                 self._breathe()
         if released:
             self._accept(released)
-        self._peer.watch()
+        self._flows.settle()
+        if self._current is None:
+            self._peer.flush()
 
     def _accept(self, packets: list[AnyPacket]) -> None:
-        """Let them go on, in one go where they are many; the list is empty then."""
+        """Let them go on, in one go where they are many; the list is empty then. What that rests
+        on is done before: the peer told, the flows in the kernel."""
+        self._peer.flush()
+        self._flows.settle()
         copied = [packet for packet in packets if isinstance(packet, CopiedPacket)]
         if len(copied) == len(packets):
             self._copies.accept(copied)
@@ -289,9 +309,10 @@ class Shell:
             self._execute(self._device.heartbeat(now))
 
     def _drain(self) -> None:
-        """Events that effects gave rise to."""
+        """Events that effects gave rise to; then what the peer is to be told by now is sent."""
         while self._events:
             self._dispatch(self._events.popleft())
+        self._peer.flush()
 
     def _post(self, event: Event) -> None:
         """An event that an effect gave rise to; never in the middle of a packet's."""
@@ -299,22 +320,31 @@ class Shell:
         if self._current is None:
             self._drain()
 
-    def _execute(self, command: Command) -> None:  # noqa: C901 - one row per command
+    def _execute(self, command: Command) -> None:
+        """In order; what the kernel is to do with flows is gathered until something rests on it."""
         match command:
             case Note(what, details):
                 self._journal.write(what, details)
-            case Discard(packet_id):
-                self._packet(packet_id).drop()
+            case SendToPeer(message):
+                self._peer.send(message)
+            case InstallFlow() | RemoveFlow() | Accelerate() | Decelerate():
+                self._flows.carry_out(command)
             case Hold(packet_id):
                 self._held[packet_id] = self._packet(packet_id)
+            case _:
+                self._flows.settle()
+                self._effect(command)
+
+    def _effect(self, command: Command) -> None:  # noqa: C901 - one row per command
+        match command:
+            case Discard(packet_id):
+                self._packet(packet_id).drop()
             case SendSegment(segment):
                 self._kernel(lambda: self._raw.send(segment), "send", segment.destination)
             case SendUnreachable(quoted, to_us):
                 self._kernel(
                     lambda: self._raw.send_unreachable(quoted, to_us=to_us), "send", quoted.source
                 )
-            case SendToPeer(message):
-                self._peer.send(message)
             case ConnectChannel():
                 self._peer.connect()
             case CloseChannel():
@@ -334,9 +364,6 @@ class Shell:
             case CancelRoutes():
                 if self._cloud:
                     self._cloud.cancel()
-            case InstallFlow() | RemoveFlow() | Accelerate() | Decelerate():
-                effect = partial(self._flows.carry_out, command)
-                self._kernel(effect, *kernelflows.what(command))
             case ReadActivity():
                 self._kernel(self._read_activity, "activity", "all")
             case _:
@@ -374,8 +401,11 @@ class Shell:
         """An effect the kernel may refuse: that is journalled, never fatal."""
         try:
             effect()
-        except (ConntrackError, OSError) as error:
-            self._journal.write(f"{what}-failed", {"flow": str(end), "reason": str(error)})
+        except OSError as error:
+            self._refused(what, str(end), error)
+
+    def _refused(self, what: str, end: str, error: OSError) -> None:
+        self._journal.write(f"{what}-failed", {"flow": end, "reason": str(error)})
 
     def _restore(self, plan: RelayPlan) -> None:
         if not self._relays.restore(plan):

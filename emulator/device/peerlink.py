@@ -32,6 +32,7 @@ from emulator.device.trust import Trust, TrustError
 from emulator.wire.heartbeat import Heartbeat, HeartbeatError
 from emulator.wire.mirror import Buffer, Message
 
+_TOGETHER = 32  # messages in one write
 _HEARTBEATS_AT_ONCE = 256  # a flood must not keep the device from its packets
 
 Handle = Callable[[Event], None]
@@ -62,6 +63,7 @@ class PeerLink:
         self._doorway = Doorway(own, peer, port, self._protect, self._refuse, self._watch_waiting)
         self._heartbeat = HeartbeatSocket(own, peer, config.heartbeat_port)
         self._watched: tuple[socket.socket, int] | None = None
+        self._queued = 0  # messages and segments that wait for `flush`
         read = selectors.EVENT_READ
         selector.register(self._doorway.listener, read, self._on_accept)
         selector.register(self._heartbeat.socket, read, lambda _: self.hear())
@@ -120,6 +122,7 @@ class PeerLink:
                 return
             if mask & selectors.EVENT_WRITE:
                 self._channel.flush()
+                self.watch()
             if mask & selectors.EVENT_READ and (messages := self._channel.read()):
                 self._handle(PeerMessages(tuple(messages)))
         except ChannelLost as error:
@@ -129,20 +132,30 @@ class PeerLink:
 
     def connect(self) -> None:
         self._to_peer(partial(self._channel.connect, self._clock()))
+        self.watch()
 
     def send(self, message: Message) -> None:
-        self._to_peer(lambda: self._channel.send(message))
+        """Part of what the next `flush` sends; of many, some now."""
+        self._channel.put(message)
+        self._queued += 1
+        if self._queued >= _TOGETHER:
+            self.flush()
 
     def queue(self, *parts: Buffer) -> None:
         """Part of a message that the next `flush` sends."""
         self._channel.queue(*parts)
+        self._queued += 1
 
     def flush(self) -> None:
-        """Send what is queued; copes with the channel's loss."""
-        self._to_peer(self._channel.flush)
-        self.watch()
+        """Send what is queued, if anything is; copes with the channel's loss. Whoever has served
+        a descriptor calls it: nothing waits for the next one."""
+        if self._queued:
+            self._queued = 0
+            self._to_peer(self._channel.flush)
+            self.watch()
 
     def close_channel(self) -> None:
+        self.flush()
         self._channel.close()
         self.watch()  # at once: a restored socket may get the same descriptor
 

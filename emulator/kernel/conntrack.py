@@ -13,14 +13,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import struct
+from collections.abc import Iterator, Sequence
+from functools import cache
+from ipaddress import IPv4Address
 
 from emulator.wire.mirror import FlowRecord, SnatKind
 from emulator.wire.segment import PROTO_TCP, Endpoint
 
 _CT_NEW, _CT_DELETE = (1 << 8) | 0, (1 << 8) | 2
 _REQUEST, _ACK, _EXCL, _CREATE = 0x01, 0x04, 0x200, 0x400
+_HEADER = struct.Struct("=IIII")  # of a message: length, type and flags (16 bits each), ...
+_INSTALL = _CT_NEW | (_REQUEST | _CREATE | _EXCL) << 16
+_DELETE = _CT_DELETE | _REQUEST << 16
+_GENERIC = struct.pack("!BBH", socket.AF_INET, 0, 0)
+TOGETHER = 64  # changes in one write
+_RECEIVE = 1 << 17  # answers to as many: an error quotes what it is about
 _NETLINK_NETFILTER = 12  # not in the socket module
 _NLMSG_ERROR = 2
 _NESTED = 0x8000
@@ -48,44 +58,116 @@ class Conntrack:
 
         Raises ConntrackError.
         """
-        try:
-            self._call(_CT_NEW, _CREATE | _EXCL, _entry(record))
-        except ConntrackError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            self.remove(record)
-            self._call(_CT_NEW, _CREATE | _EXCL, _entry(record))
+        for *_, error in self.change([(record, True)]):
+            raise error
 
     def remove(self, record: FlowRecord) -> bool:
         """Forget the flow; False when the kernel did not know it. Raises ConntrackError."""
-        try:
-            ends = _tuple(record.client, record.virtual, record.protocol)
-            self._call(_CT_DELETE, 0, _attribute(1, ends, True))
-        except ConntrackError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            return False
-        return True
+        errors = self._exchange([_message(record, False)])
+        if errors and errors[0] != errno.ENOENT:
+            raise _refused(errors[0])
+        return not errors
+
+    def change(
+        self, changes: Sequence[tuple[FlowRecord, bool]]
+    ) -> list[tuple[FlowRecord, bool, ConntrackError]]:
+        """Install (True) and remove (False) flows, in this order and as far as the kernel takes
+        them; returns what it refused. To remove one it does not know is no error."""
+        refused = []
+        for at in range(0, len(changes), TOGETHER):
+            batch = changes[at : at + TOGETHER]
+            errors = self._exchange([_message(record, installed) for record, installed in batch])
+            for number, code in errors.items():
+                record, installed = batch[number]
+                if installed and code == errno.EEXIST:  # the older one gives way
+                    again = [_message(record, False), _message(record, True)]
+                    code = self._exchange(again).get(1, 0)
+                elif not installed and code == errno.ENOENT:
+                    code = 0
+                if code:
+                    refused.append((record, installed, _refused(code)))
+        return refused
 
     def close(self) -> None:
         self._socket.close()
 
-    def _call(self, kind: int, flags: int, body: bytes) -> None:
-        self._sequence += 1
-        body = struct.pack("!BBH", socket.AF_INET, 0, 0) + body
-        head = struct.pack(
-            "IHHII", 16 + len(body), kind, _REQUEST | _ACK | flags, self._sequence, 0
-        )
-        self._socket.send(head + body)
+    def _exchange(self, messages: Sequence[tuple[int, bytes]]) -> dict[int, int]:
+        """Hand these over in one write: (type and flags, body) each. Those that failed, by their
+        place, and their errno; only the last one's success is answered by the kernel."""
+        first = self._sequence + 1
+        last = self._sequence = self._sequence + len(messages)
+        packed: list[bytes] = []
+        for sequence, (kind, body) in enumerate(messages, first):
+            kind |= _ACK << 16 if sequence == last else 0
+            packed += (_HEADER.pack(16 + len(body), kind, sequence, 0), body)
+        self._socket.send(b"".join(packed))
+        errors: dict[int, int] = {}
         while True:
-            answer = self._socket.recv(8192)
-            _, answered, _, sequence, _ = struct.unpack_from("IHHII", answer)
-            if sequence != self._sequence or answered != _NLMSG_ERROR:
-                continue
-            (code,) = struct.unpack_from("i", answer, 16)
-            if code:
-                raise ConntrackError(-code, os.strerror(-code))
-            return
+            for answered, sequence, code in _answers(self._socket.recv(_RECEIVE)):
+                if answered != _NLMSG_ERROR or not first <= sequence <= last:
+                    continue
+                if code:
+                    errors[sequence - first] = -code
+                if sequence == last:
+                    return errors
+
+
+def _refused(code: int) -> ConntrackError:
+    return ConntrackError(code, os.strerror(code))
+
+
+def _answers(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Type, sequence and error code of each message of one datagram."""
+    at = 0
+    while at + 20 <= len(data):
+        length, kind, _, sequence, _, code = struct.unpack_from("IHHIIi", data, at)
+        yield kind, sequence, code
+        at += max(16, -(-length // 4) * 4)
+
+
+def _message(record: FlowRecord, installed: bool) -> tuple[int, bytes]:
+    """Type and flags, and the body, of what puts a flow in or takes it out.
+
+    Flows of one kind differ in addresses and ports only: the rest of the message is made once.
+    """
+    client, virtual = record.client, record.virtual
+    if not installed:
+        return _DELETE, _fill(_deletion(record.protocol), (client, virtual))
+    form = _form(record.protocol, record.member != virtual, record.snat_kind is not SnatKind.NONE)
+    return _INSTALL, _fill(form, (client, virtual, record.member, record.snat))
+
+
+# A message cut up: what is the same for all flows, then the number of a value, and so on.
+_Form = tuple[list[bytes], list[int]]
+# What stands for the values where a form is made: nothing else in a message looks like these.
+_MARKS = [Endpoint(IPv4Address(f"241.{n}.242.{n}"), 0xF300 | n) for n in range(1, 5)]
+
+
+def _fill(form: _Form, ends: tuple[Endpoint, ...]) -> bytes:
+    """A form with these ends' addresses and ports in it."""
+    constant, order = form
+    values = [v for end in ends for v in (end.address.packed, end.port.to_bytes(2, "big"))]
+    parts = constant.copy()
+    parts[1::2] = [values[number] for number in order]
+    return b"".join(parts)
+
+
+def _cut(message: bytes) -> _Form:
+    """The form of a message made of _MARKS."""
+    marks = [m for e in _MARKS for m in (e.address.packed, e.port.to_bytes(2, "big"))]
+    parts = re.split(b"(" + b"|".join(re.escape(m) for m in marks) + b")", message)
+    return parts, [marks.index(part) for part in parts[1::2]]
+
+
+@cache
+def _deletion(protocol: int) -> _Form:
+    client, virtual, *_ = _MARKS
+    return _cut(_GENERIC + _attribute(1, _tuple(client, virtual, protocol), True))
+
+
+@cache
+def _form(protocol: int, translated: bool, source_translated: bool) -> _Form:
+    return _cut(_GENERIC + _entry(protocol, translated, source_translated))
 
 
 def _attribute(kind: int, value: bytes, nested: bool = False) -> bytes:
@@ -112,18 +194,19 @@ def _nat(kind: int, target: Endpoint) -> bytes:
     return _attribute(kind, _attribute(1, address) + _attribute(2, address) + ports, True)
 
 
-def _entry(record: FlowRecord) -> bytes:
+def _entry(protocol: int, translated: bool, source_translated: bool) -> bytes:
+    """An entry for _MARKS: client, virtual server, member, SNAT."""
+    client, virtual, member, snat = _MARKS
     tcp = _attribute(1, bytes((_ESTABLISHED,))) + _attribute(4, _LIBERAL) + _attribute(5, _LIBERAL)
-    protocol = record.protocol
     body = (
-        _attribute(1, _tuple(record.client, record.virtual, protocol), True)
-        + _attribute(2, _tuple(record.virtual, record.client, protocol), True)
+        _attribute(1, _tuple(client, virtual, protocol), True)
+        + _attribute(2, _tuple(virtual, client, protocol), True)
         + _attribute(3, struct.pack("!I", _SEEN_REPLY_ASSURED_CONFIRMED))
         + (_attribute(4, _attribute(1, tcp, True), True) if protocol == PROTO_TCP else b"")
         + _attribute(7, struct.pack("!I", _KERNEL_TIMEOUT_S))
     )
-    if record.member != record.virtual:  # else nothing is translated: a forwarding server's
-        body += _nat(13, record.member)
-    if record.snat_kind is not SnatKind.NONE:
-        body += _nat(6, record.snat)
+    if translated:  # else nothing is: a forwarding server's
+        body += _nat(13, member)
+    if source_translated:
+        body += _nat(6, snat)
     return body

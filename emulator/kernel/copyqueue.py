@@ -87,9 +87,9 @@ class CopyQueue(PacketQueue):
         self._verdict = head + struct.pack("HH", 12, 2)
         self._arena = memoryview(bytearray(_ARENA))
 
-    def process(self) -> None:
+    def process(self) -> int:
         """As of PacketQueue."""
-        at = 0
+        at = count = 0
         for _ in range(nfqueue.MAX_AT_ONCE):
             if at > _ARENA - _LARGEST:
                 at = 0
@@ -97,7 +97,7 @@ class CopyQueue(PacketQueue):
             try:
                 size = self._netlink.recv_into(room, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return
+                break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:  # packets were lost; `dropped` counts them
                     raise
@@ -105,6 +105,8 @@ class CopyQueue(PacketQueue):
             at += size
             if _TYPE.unpack_from(room, 4)[0] == _NFQNL_PACKET:
                 self._on_copied(CopiedPacket(self, room[:size]))
+                count += 1
+        return count
 
     def accept(self, packets: Iterable[CopiedPacket]) -> None:
         """All of them, in this order."""

@@ -17,6 +17,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _NFQA_CFG_MASK, _NFQA_CFG_FLAGS, _CFG_F_GSO = 4, 5, 4
 
 
 MAX_AT_ONCE = 512
+LINGER_S, FEW = 100e-6, 4
 
 
 class _EnoughError(Exception):
@@ -63,12 +65,25 @@ class PacketQueue:
     def fileno(self) -> int:
         return self._queue.get_fd()
 
-    def process(self) -> None:
+    def process(self) -> int:
         """Hand the packets that wait to `on_packet`; returns when none is left, or after
-        MAX_AT_ONCE of them: in a burst of thousands heartbeats have to be sent as well."""
+        MAX_AT_ONCE of them: in a burst of thousands heartbeats have to be sent as well. How many
+        there were."""
         self._count = 0
         with contextlib.suppress(_EnoughError):
             self._queue.run(block=False)
+        return self._count
+
+    def linger(self) -> bool:
+        """For LINGER_S at most: whether packets came, and were handed over; not where so many
+        come that nobody sleeps. To sleep and to be woken takes longer than the answer to a
+        packet often does."""
+        until = time.monotonic() + LINGER_S
+        while not (count := self.process()):
+            if time.monotonic() > until:
+                return False
+            os.sched_yield()
+        return count <= FEW
 
     def close(self) -> None:
         self._queue.unbind()

@@ -80,6 +80,12 @@ class FlowRecord:
     idle_timeout_s: int
     protocol: int = PROTO_TCP  # or UDP's: then a byte more, behind the name
 
+    @property
+    def octets(self) -> int:
+        """Of `emit`."""
+        name = len(text(self.virtual_server))
+        return 24 + _RECORD.size + name + len(protocol_byte(self.protocol))
+
     def emit(self) -> bytes:
         name = text(self.virtual_server)
         ends = b"".join(e.pack() for e in (self.client, self.virtual, self.snat, self.member))
@@ -231,8 +237,15 @@ class Message:
     @property
     def octets(self) -> int:
         """Its length on the channel."""
-        body = self.body
-        return _HEADER.size + len(body.packet if isinstance(body, Mirrored) else _emit_body(body))
+        match self.body:
+            case Mirrored(packet):
+                return _HEADER.size + len(packet)
+            case FlowUp(record):
+                return _HEADER.size + record.octets
+            case FlowDown(_, _, protocol):
+                return _HEADER.size + 12 + len(protocol_byte(protocol))
+            case body:
+                return _HEADER.size + len(_emit_body(body))
 
     def emit(self) -> bytes:
         body = _emit_body(self.body)

@@ -16,7 +16,7 @@ from emulator.core.device import Device
 from emulator.core.events import FlowActivity, OperatorStandby
 from emulator.core.flow import key, keys
 from emulator.core.traffic import EXPIRED
-from emulator.wire.segment import ACK, SYN
+from emulator.wire.segment import ACK, FIN, SYN
 from tests.support.pair import active_device, config, server
 from tests.support.playbook import Noted, Playbook
 from tests.support.segments import (
@@ -74,16 +74,41 @@ def test_without_the_setting_none_is():
 
 
 def test_the_first_fin_brings_it_back():
-    """What follows is decided again: the close is mirrored, its timer is ours."""
+    """What follows is decided again: the close is mirrored, its timer is ours. The kernel hears
+    of all such flows at once."""
     device = accelerated()
     assert (
         Playbook(device)
         >> queued(3, fin(seq=1001, ack=5001))
-        << Decelerate((FLOW,))
         << Release(3)
         >> queued(4, segment(ACK, seq=1002, ack=5001))
         << Release(4)
     )
+    assert device.traffic.sweep(1.0) == [Decelerate((FLOW,))]
+    assert device.traffic.sweep(2.0) == []
+
+
+def test_one_that_is_reset_while_it_leaves_is_back_at_once():
+    device = accelerated()
+    device.handle(queued(3, fin(seq=1001, ack=5001)), 0.0)
+    commands = device.handle(queued(4, rst(seq=1002)), 0.0)
+    assert commands.index(Decelerate((FLOW,))) < commands.index(RemoveFlow(FLOW))
+    assert device.traffic.sweep(1.0) == []
+
+
+def test_a_new_connection_with_the_ports_of_one_that_leaves_is_accelerated():
+    device = accelerated()
+    for number, ends in ((3, ()), (4, (MEMBER, SNAT_A))):
+        device.handle(queued(number, segment(FIN | ACK, *ends)), 0.0)
+    commands = device.handle(queued(5, syn()), 0.0)
+    assert commands.index(Decelerate((FLOW,))) < commands.index(Accelerate((FLOW,)))
+    assert device.traffic.sweep(1.0) == []
+
+
+def test_one_that_leaves_is_back_when_the_device_stands_by():
+    device = accelerated()
+    device.handle(queued(3, fin(seq=1001, ack=5001)), 0.0)
+    assert Decelerate((FLOW,)) in device.handle(OperatorStandby(), 0.5)
 
 
 def test_a_reset_ends_it():

@@ -132,11 +132,19 @@ def test_a_cumulative_ack_releases_in_order():
         << mirror(5, second)
         << Hold(2)
         >> acknowledged(5)
-        << InstallFlow(FLOW)
-        << Release(1)
+        << InstallFlow(FLOW)  # all into the kernel at once
         << InstallFlow(second)
+        << Release(1)
         << Release(2)
     )
+
+
+def test_a_flow_deleted_while_its_first_packet_waits_is_not_opened_by_the_acknowledgement():
+    device = active_device(config())
+    device.handle(queued(1, syn()), 0.0)
+    (flow,) = flows(device)
+    assert Discard(1) in device.traffic.delete(flow, 1.0)
+    assert device.handle(acknowledged(4), 2.0) == []
 
 
 def test_without_ack_mirror_the_peer_is_told_but_not_waited_for():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.core.commands import Note, SendHeartbeat
+from emulator.core.commands import Note, RequestRoutes, SendHeartbeat
 from emulator.device import loop
 from tests.support.pair import active_device, config
 
@@ -21,7 +21,9 @@ def test_heartbeats_are_sent_while_commands_are_carried_out(
     done: list[Any] = []
     shell: Any = loop.Shell.__new__(loop.Shell)
     shell._device, shell._now = device, 5.0
-    shell._peer = SimpleNamespace(watch=lambda: None)
+    shell._peer = SimpleNamespace(flush=lambda: None)
+    shell._flows = SimpleNamespace(settle=lambda: None)
+    shell._current = shell._cloud = None
     shell._execute = done.append
 
     def clock() -> Iterator[float]:
@@ -38,3 +40,18 @@ def test_heartbeats_are_sent_while_commands_are_carried_out(
         assert len(sent) >= 5
     else:
         assert sent == []
+
+
+@pytest.mark.parametrize("restored", [2, 1000])
+def test_the_routes_are_looked_up_while_many_flows_are_restored(restored: int) -> None:
+    """And asked for after them, as ever."""
+    done: list[str] = []
+    shell: Any = loop.Shell.__new__(loop.Shell)
+    shell._device, shell._now = active_device(config()), 5.0
+    shell._peer = SimpleNamespace(flush=lambda: None)
+    shell._flows = SimpleNamespace(settle=lambda: None)
+    shell._current, shell._breathe = None, lambda: None
+    shell._cloud = SimpleNamespace(prepare=lambda: done.append("prepare"))
+    shell._execute = lambda command: done.append(type(command).__name__)
+    shell._carry_out([*[Note("flow-restored", {})] * restored, RequestRoutes()])
+    assert done == ["prepare"] * (restored > 2) + ["Note"] * restored + ["RequestRoutes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from emulator.core.cloudfailover import Call, Own
 from emulator.core.declaration import read
 from emulator.device import extension
-from emulator.device.extension import Rehearsal, Task, _snake
+from emulator.device.aws import _snake
+from emulator.device.extension import Rehearsal, Task
 
 TAGS = {"label": "mine"}
 OWN = Own("bigip-b", "i-b", ("10.0.20.11",), ())
@@ -279,3 +280,49 @@ def test_a_dry_run_that_fails_says_why_and_does_not_repeat(action: str, error: s
 def test_a_change_that_is_carried_out_all_the_same_is_no_success() -> None:
     found = Rehearsal(DECLARATION, OWN, Cloud()).found()
     assert found["state"] == "failed"
+
+
+def prepared(cloud: Cloud, story: Story, *more: str) -> None:
+    """`serve` is told to prepare; once all is looked up, what follows."""
+    looked_up = threading.Event()
+    ended = threading.Event()
+
+    def on(call: Call) -> None:
+        if call.action == "PutObject" and len(cloud.states) == 1:
+            looked_up.set()
+
+    cloud.on = on
+
+    class Watched(Task):
+        def run(self) -> None:
+            super().run()
+            ended.set()
+
+    def lines() -> Iterator[str]:
+        yield json.dumps({"prepare": True})
+        assert looked_up.wait(10)
+        assert "ReplaceRoute" not in cloud.actions
+        assert not ended.wait(0.3)  # held, or it would be over
+        for what in more:
+            yield json.dumps({what: True})
+        assert ended.wait(10)
+
+    extension.serve(lambda: Watched(DECLARATION, OWN, cloud, 0.0, story.tell), lines=lines())
+
+
+def test_what_was_looked_up_before_the_trigger_is_done_at_the_trigger(
+    cloud: Cloud, story: Story
+) -> None:
+    prepared(cloud, story, "trigger")
+    assert cloud.actions.count("DescribeRouteTables") == 1
+    assert cloud.actions[-2:] == ["ReplaceRoute", "PutObject"]
+    assert len(story.notes("failover-complete")) == 1
+
+
+def test_a_device_that_stands_by_before_its_trigger_changes_nothing(
+    cloud: Cloud, story: Story
+) -> None:
+    prepared(cloud, story, "cancel")
+    assert "ReplaceRoute" not in cloud.actions
+    assert story.notes("failover-cancelled") == [{}]
+    assert cloud.states[-1]["taskState"] == "SUCCEEDED"

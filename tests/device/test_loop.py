@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import selectors
 import socket
+from collections import deque
 from ipaddress import IPv4Address
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from emulator.core.refusals import Refused
+from emulator.device import peerlink
 from emulator.device.channel import HeartbeatSocket, MirrorChannel
+from emulator.device.loop import Shell
 from emulator.device.peerlink import PeerLink
 from tests.device.test_relay import free_port
+from tests.support.pair import active_device, config
 
 
 @pytest.mark.parametrize("renewed", [False, True])
@@ -44,3 +50,38 @@ def test_a_heartbeat_from_another_address_is_named_and_the_peers_is_heard() -> N
             heartbeats.receive()
         assert heartbeats.receive() == b"beat"
         assert heartbeats.receive() is None
+
+
+@pytest.mark.parametrize("way", ["_on_queue", "_on_copies"])
+def test_what_a_held_packet_waits_for_is_sent_before_the_loop_sleeps(way: str) -> None:
+    """A first packet is held until the peer has acknowledged the message it gave rise to."""
+    sent: list[str] = []
+    waiting: list[str] = []
+    shell: Any = Shell.__new__(Shell)
+    shell._events, shell._device = deque(), active_device(config())
+    shell._peer = SimpleNamespace(flush=lambda: (sent.extend(waiting), waiting.clear()))
+    shell._mirror_path = SimpleNamespace(let_go=lambda: None)
+    queue = SimpleNamespace(process=lambda: waiting.append("flow up") or 1, linger=lambda: False)
+    shell._queue = shell._copies = queue
+    getattr(shell, way)(selectors.EVENT_READ)
+    shell._drain()  # as `run` does after each descriptor
+    assert sent == ["flow up"]
+
+
+def test_messages_wait_for_the_flush_and_a_burst_of_them_does_not() -> None:
+    flushed: list[int] = []
+    link = PeerLink.__new__(PeerLink)
+    link._queued, link._watched = 0, None
+    put: list[Any] = []
+    link._channel = SimpleNamespace(  # type: ignore[assignment]
+        put=put.append, flush=lambda: flushed.append(len(put)), connection=None, wants_write=False
+    )
+    message: Any = object()
+    link.send(message)
+    assert flushed == []
+    link.flush()
+    link.flush()  # nothing new
+    assert flushed == [1]
+    for _ in range(2 * peerlink._TOGETHER):
+        link.send(message)
+    assert flushed == [1, 1 + peerlink._TOGETHER, 1 + 2 * peerlink._TOGETHER]

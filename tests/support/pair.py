@@ -219,7 +219,9 @@ class Pair:
         if node.device is None:
             return self._packet_id
         sides = node.device.traffic.table.sides
-        if node.device.active and established(sides, segment.emit(), self.now):
+        packet, traffic = segment.emit(), node.device.traffic
+        active = node.device.active
+        if active and (established(sides, packet, self.now) or traffic.passes(packet, self.now)):
             node.verdicts[self._packet_id] = "passed"
         else:
             self._handle(node, PacketQueued(self._packet_id, "ext", segment))
