@@ -299,3 +299,20 @@ def receive(connection: socket.socket, size: int) -> bytes:
             break
         data += chunk
     return bytes(data)
+
+
+def test_many_changes_go_in_few_writes_and_an_older_entry_gives_way(small: Small) -> None:
+    """More than go together; a flow that is there already is replaced, an unknown one no error."""
+    conntrack = call_in(small.device, Conntrack)
+    small.closing.callback(conntrack.close)
+    flows = [
+        record(Endpoint.of(f"10.1.0.2:{port}"), f"10.88.0.1:{port}") for port in range(20000, 20150)
+    ]
+    moved = replace(flows[100], snat=Endpoint.of("10.88.0.1:30000"))
+    stranger = record(Endpoint.of("10.1.0.2:19999"), "10.88.0.1:19999")
+    assert conntrack.change([(flow, True) for flow in flows]) == []
+    assert conntrack.change([(flows[0], False), (stranger, False), (moved, True)]) == []
+    listed = run(small.device, ["conntrack", "-L"])
+    assert "dport=30000" in listed
+    assert "dport=20100" not in listed
+    assert [conntrack.remove(flow) for flow in flows] == [False, *[True] * 149]
