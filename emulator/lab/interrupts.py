@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -36,6 +37,13 @@ def unwind_on_signals() -> None:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
+    def too_late() -> None:
+        """Nothing is left to unwind, and Python gives up its handlers before it ends: what comes
+        again after that would kill a command that is done."""
+        if os.getpid() == owner:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+
     for number in (*_ENDING, signal.SIGALRM):
         signal.signal(number, interrupt)
     sys.unraisablehook = swallowed
+    atexit.register(too_late)
