@@ -8,7 +8,7 @@ PYTHON ?= python3
 RUNS   ?= captures/runs
 # Tests mostly wait: so many of their files side by side; 0: one after the other.
 WORKERS ?= 4
-SPREAD := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SPREAD := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 COUNT  ?= 20
 KIND   ?= fastL4
 MINUTES ?= 10

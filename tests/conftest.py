@@ -9,12 +9,17 @@ import pytest
 
 from netns import doctor
 
+# Their tests look at the runs of `scenario_runs`, which are made once.
+SHARING = {
+    f"tests/e2e/test_{name}.py"
+    for name in ("onprem", "report", "scenarios", "wireshark", "workloads")
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the tests marked long")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker("long")]
@@ -23,14 +28,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _spread(items)
 
 
+def file_of(nodeid: str) -> str:
+    """Below the project's folder."""
+    return nodeid.split("::", 1)[0]
+
+
 def _spread(items: list[pytest.Item]) -> None:
-    """For workers side by side: a file is one worker's, and so are all who share the scenarios'
-    runs; what waits longest comes first."""
-    shared = {i.path for i in items if "scenario_runs" in getattr(i, "fixturenames", ())}
-    for item in items:
-        name = "scenarios" if item.path in shared else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda i: (i.path not in shared, i.get_closest_marker("e2e") is None))
+    """For workers side by side: what waits longest comes first."""
+    sharing = {
+        file_of(i.nodeid) for i in items if "scenario_runs" in getattr(i, "fixturenames", ())
+    }
+    if astray := sharing - SHARING:
+        raise pytest.UsageError(f"{', '.join(astray)}: belongs into tests/conftest.py, SHARING")
+    items.sort(
+        key=lambda i: (file_of(i.nodeid) not in SHARING, i.get_closest_marker("e2e") is None)
+    )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """A file is one worker's, and so are all that share the built-in scenarios' runs."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = file_of(nodeid)
+            return "scenarios" if path in SHARING else path
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
