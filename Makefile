@@ -7,7 +7,7 @@ LAB    := $(VENV)/bin/mirrorlab
 PYTHON ?= python3
 RUNS   ?= captures/runs
 # Tests mostly wait: so many of their files side by side; 0: one after the other.
-WORKERS ?= 4
+WORKERS ?= 2
 SPREAD := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 COUNT  ?= 20
 KIND   ?= fastL4

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LABS = 4
+LABS = 3
 _AGAIN_S = 0.1
 
 
