@@ -50,11 +50,18 @@ def hit(stage: str, moment: str, signal: str, world: str) -> list[str]:
                 wrong = trace.left(lab)
             finally:
                 trace.end_all(lab if folders else "")
-        if status != INTERRUPTED:
-            wrong.append(f"exit status {status}")
-        if command.said != ["mirrorlab: interrupted"]:
-            wrong += [f"said: {line}" for line in command.said[-3:]]
-        return wrong
+        return wrong + misbehaved(stage, moment, status, command.said)
+
+
+def misbehaved(stage: str, moment: str, status: int, said: list[str]) -> list[str]:
+    """How a run did not end as it should. The last stage is over before a signal comes in the
+    middle of it: then the run has ended, and well."""
+    if (stage, moment, status) == ([*STAGES][-1], "in", 0):
+        return []
+    wrong = [] if status == INTERRUPTED else [f"exit status {status}"]
+    if said != ["mirrorlab: interrupted"]:
+        wrong += [f"said: {line}" for line in said[-3:]]
+    return wrong
 
 
 def main() -> int:
