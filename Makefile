@@ -110,7 +110,7 @@ fuzz: setup ## every parser against bred input, findings saved: MINUTES
 
 # QUICK=1: fewer rounds, smaller numbers, without the matrix.
 bench: ALSO := $(PEERS)
-bench: setup ## side by side with the kernel, conntrackd, HAProxy: docs/performance.md QUICK (root, 25 minutes)
+bench: setup ## side by side with the kernel, conntrackd, HAProxy: docs/performance.md QUICK (root, 20 minutes)
 	@$(PY) -c 'import matplotlib' 2> /dev/null || $(PY) -m pip install --quiet --disable-pip-version-check \
 	    --constraint requirements/constraints.txt --editable '.[bench]'
 	@$(PY) bench/run.py --write $(if $(QUICK),--quick)
