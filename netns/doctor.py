@@ -1,4 +1,4 @@
-"""Does this host have what the lab needs? Probes in a scratch namespace; changes nothing.
+"""Does this host have what the lab needs? Probes in a namespace without a name; changes nothing.
 
 Each check tries the thing itself rather than a version or a configuration file, and says
 how to get what is missing.
@@ -6,20 +6,15 @@ how to get what is missing.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netns.build import BuildError, build, destroy
-from netns.execute import NamespaceError, call_in, run
-from netns.plan import AddNamespace
-from netns.topology import NAMESPACE_PREFIX
+from netns.execute import NamespaceError, call_apart, run
 
 PACKAGES = {
     "ip": "iproute2",
@@ -58,9 +53,8 @@ def examine() -> list[Check]:
     if os.geteuid() != 0:
         return checks
     try:
-        with _scratch() as namespace:
-            checks += _features(namespace)
-    except (BuildError, NamespaceError) as error:
+        checks += call_apart(_features)
+    except NamespaceError as error:
         checks.append(Check("network namespaces", False, str(error), "a kernel with CONFIG_NET_NS"))
     return checks
 
@@ -87,18 +81,8 @@ def _programs(packages: Mapping[str, str], *, needed: bool) -> list[Check]:
     return found
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    namespace = f"{NAMESPACE_PREFIX}-probe{secrets.token_hex(3)}-scratch"
-    build([AddNamespace(namespace)])
-    try:
-        yield namespace
-    finally:
-        destroy([namespace])
-
-
-def _features(namespace: str) -> list[Check]:
-    probes: list[tuple[str, str, bool, Callable[[str], str]]] = [
+def _features() -> list[Check]:
+    probes: list[tuple[str, str, bool, Callable[[], str]]] = [
         ("veth", "a kernel with CONFIG_VETH", True, _veth),
         ("NFQUEUE", _NO_NFQUEUE, True, _nfqueue),
         ("conntrack and NAT", "a kernel with CONFIG_NF_NAT and xt_conntrack", True, _nat),
@@ -113,72 +97,63 @@ def _features(namespace: str) -> list[Check]:
     checks = []
     for name, remedy, needed, probe in probes:
         try:
-            checks.append(Check(name, True, probe(namespace) or "works", remedy, needed))
-        except (OSError, NamespaceError, BuildError, subprocess.TimeoutExpired) as error:
+            checks.append(Check(name, True, probe() or "works", remedy, needed))
+        except (OSError, NamespaceError, subprocess.TimeoutExpired) as error:
             checks.append(Check(name, False, str(error), remedy, needed))
     return checks
 
 
-def _veth(namespace: str) -> str:
-    run(namespace, ["ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1"])
+def _veth() -> str:
+    run(None, ["ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1"])
     return ""
 
 
-def _bridge(namespace: str) -> str:
-    run(namespace, ["ip", "link", "add", "bridge0", "type", "bridge"])
+def _bridge() -> str:
+    run(None, ["ip", "link", "add", "bridge0", "type", "bridge"])
     return ""
 
 
-def _iptables(namespace: str, table: str, rule: str) -> str:
+def _iptables(table: str, rule: str) -> str:
     text = f"*{table}\n{rule}\nCOMMIT\n"
-    run(namespace, ["iptables-restore", "--noflush"], stdin=text)
+    run(None, ["iptables-restore", "--noflush"], stdin=text)
     return ""
 
 
-def _nfqueue(namespace: str) -> str:
-    return _iptables(namespace, "raw", "-A PREROUTING -p tcp -j NFQUEUE --queue-num 1")
+def _nfqueue() -> str:
+    return _iptables("raw", "-A PREROUTING -p tcp -j NFQUEUE --queue-num 1")
 
 
-def _nat(namespace: str) -> str:
-    _iptables(namespace, "nat", "-A PREROUTING -p tcp --dport 1 -j DNAT --to 192.0.2.1")
+def _nat() -> str:
+    _iptables("nat", "-A PREROUTING -p tcp --dport 1 -j DNAT --to 192.0.2.1")
     rule = "-A FORWARD -m conntrack --ctstate DNAT,SNAT,RELATED -j ACCEPT"
-    return _iptables(namespace, "filter", rule)
+    return _iptables("filter", rule)
 
 
-def _ctnetlink(namespace: str) -> str:
-    def probe() -> str:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
-            return ""
-
-    return call_in(namespace, probe)
+def _ctnetlink() -> str:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12):
+        return ""
 
 
-def _nftables(namespace: str) -> str:
+def _nftables() -> str:
     text = "table ip probe {\n counter some/name-x { }\n set s { type ifname; }\n}\n"
-    run(namespace, ["nft", "-f", "-"], stdin=text)
+    run(None, ["nft", "-f", "-"], stdin=text)
     return ""
 
 
-def _pid_namespace(namespace: str) -> str:
-    run(namespace, ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "true"])
+def _pid_namespace() -> str:
+    run(None, ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "true"])
     return ""
 
 
-def _tcp_repair(namespace: str) -> str:
+def _tcp_repair() -> str:
     with socket.socket() as handle:
         handle.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
     return ""
 
 
-def _rto_max(namespace: str) -> str:
-    def probe() -> str:
-        return Path("/proc/sys/net/ipv4/tcp_rto_max_ms").read_text().strip() + " ms"
-
-    return call_in(namespace, probe)
+def _rto_max() -> str:
+    return Path("/proc/sys/net/ipv4/tcp_rto_max_ms").read_text().strip() + " ms"
 
 
-def _rto_min(namespace: str) -> str:
-    def probe() -> str:
-        return Path("/proc/sys/net/ipv4/tcp_rto_min_us").read_text().strip() + " us"
-
-    return call_in(namespace, probe)
+def _rto_min() -> str:
+    return Path("/proc/sys/net/ipv4/tcp_rto_min_us").read_text().strip() + " us"

@@ -42,17 +42,32 @@ def call_in(namespace: str, function: Callable[[], T]) -> T:
 
     Sockets it opens stay in that namespace. Raises NamespaceError.
     """
+    return _in_thread(f"in-{namespace}", lambda: _enter(namespace), function)
+
+
+def call_apart(function: Callable[[], T]) -> T:
+    """`function()` in a network namespace of its own, which has no name: however we end, kill -9
+    among it, the kernel takes it away. Programs it runs are in it. Raises NamespaceError."""
+    return _in_thread("apart", _leave, function)
+
+
+def _leave() -> None:
+    if _libc.unshare(_CLONE_NEWNET):
+        raise NamespaceError(f"unshare: {os.strerror(ctypes.get_errno())}")
+
+
+def _in_thread(name: str, enter: Callable[[], None], function: Callable[[], T]) -> T:
     result: list[T] = []
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            _enter(namespace)
+            enter()
             result.append(function())
         except BaseException as error:  # handed to the caller below
             failure.append(error)
 
-    thread = threading.Thread(target=run, name=f"in-{namespace}")
+    thread = threading.Thread(target=run, name=name)
     thread.start()
     thread.join()
     if failure:
@@ -110,11 +125,12 @@ def spawn(
 
 
 def run(
-    namespace: str, argv: Sequence[str | Path], *, stdin: str = "", timeout_s: float = 30.0
+    namespace: str | None, argv: Sequence[str | Path], *, stdin: str = "", timeout_s: float = 30.0
 ) -> str:
-    """Run a program to its end, return its output; raises NamespaceError when it fails."""
+    """Run a program to its end, return its output; raises NamespaceError when it fails.
+    None: in the namespace of the calling thread."""
     done = subprocess.run(
-        command_in(namespace, argv),
+        command_in(namespace, argv) if namespace else [*map(str, argv)],
         input=stdin,
         capture_output=True,
         text=True,
@@ -123,5 +139,7 @@ def run(
     )
     if done.returncode:
         what = " ".join(map(str, argv))
-        raise NamespaceError(f"[{namespace}] {what}: {done.stderr.strip() or done.returncode}")
+        raise NamespaceError(
+            f"[{namespace or 'here'}] {what}: {done.stderr.strip() or done.returncode}"
+        )
     return done.stdout

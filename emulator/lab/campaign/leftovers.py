@@ -4,7 +4,7 @@ Two kinds of evidence. What bears the lab's mark: namespaces, folders, mounts an
 have its id in their names; processes that are, or were, in one of its namespaces, or that
 inherited the folder for temporary files which its command was given (nobody else has that).
 And what a lab never touches, so that anything new there is a leak: the host's own interfaces,
-packet filter, mounts, cgroups and System V shared memory.
+packet filter, mounts, cgroups and System V shared memory, and namespaces that no lab has.
 """
 
 from __future__ import annotations
@@ -31,12 +31,19 @@ def host() -> Snapshot:
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     places = [line.split()[4] for line in mounts]
     return {
+        "namespace of no lab": frozenset(p.name for p in RUN_NETNS.glob("*") if not _lab_of(p)),
         "interface": frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         "packet filter": _lines("nft", "list", "ruleset") | _lines("iptables-save"),
         "mount": frozenset(p for p in places if not p.startswith(f"{RUN_NETNS}/")),
         "cgroup": frozenset(map(str, Path("/sys/fs/cgroup").glob("**/"))),
         "shared memory": frozenset(Path("/proc/sysvipc/shm").read_text().splitlines()[1:]),
     }
+
+
+def _lab_of(namespace: Path) -> bool:
+    """Whether it is one of a lab that is there: labs beside ours come and go."""
+    prefix, _, rest = namespace.name.partition("-")
+    return prefix == NAMESPACE_PREFIX and (ROOT / rest.split("-")[0]).exists()
 
 
 def _lines(*argv: str) -> frozenset[str]:
