@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from emulator.lab.instance import ROOT
 from emulator.lab.scenario_file import names
+from netns.build import labs
 from tests.support.slots import slot
 
 MIRRORLAB = [sys.executable, "-m", "emulator.cli"]
@@ -83,3 +85,22 @@ def finished(
 ) -> Finished:
     """The run of the scenario named by the test's parameter."""
     return scenario_runs[request.param].result()
+
+
+def lab_of(output: Path) -> Path:
+    """The state folder of the one lab whose evidence goes there."""
+    [lab] = [lab for lab in ROOT.iterdir() if str(output) in _told(lab)]
+    return lab
+
+
+def gone(lab: Path, output: Path) -> None:
+    """Asserts that nothing of it is left."""
+    assert not lab.exists()
+    assert lab.name not in labs()
+    left = subprocess.run(["pgrep", "-f", str(output)], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def _told(lab: Path) -> str:
+    path = lab / "lab.json"
+    return path.read_text() if path.exists() else ""

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.lab.instance import ROOT
-from netns.build import labs
+from tests.e2e.conftest import gone, lab_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -64,17 +63,9 @@ def test_an_interrupt_gives_the_table_so_far_and_leaves_nothing(
         assert program.stdout is not None
         first = program.stdout.readline()
         assert first.split()[0] == "1"
-        [lab] = [lab for lab in ROOT.iterdir() if str(tmp_path) in _told(lab)]
+        lab = lab_of(tmp_path)
         program.send_signal(number)  # somewhere in the second round
         rest = program.stdout.read()
     assert program.returncode == 130
     assert "rounds failed" in rest
-    assert not lab.exists()
-    assert lab.name not in labs()
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert left.stdout == b""
-
-
-def _told(lab: Path) -> str:
-    path = lab / "lab.json"
-    return path.read_text() if path.exists() else ""
+    gone(lab, tmp_path)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator.lab.instance import ROOT
 from emulator.lab.settings.scenario import How
-from netns.build import labs
+from tests.e2e.conftest import gone, lab_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -60,18 +59,10 @@ def test_an_interrupt_gives_the_counts_so_far_and_leaves_nothing(
         assert program.stderr is not None
         while not program.stdout.readline().lstrip().startswith("1 "):  # the first round
             assert program.poll() is None
-        [lab] = [lab for lab in ROOT.iterdir() if str(tmp_path) in _told(lab)]
+        lab = lab_of(tmp_path)
         os.killpg(program.pid, number)  # as from a terminal, somewhere in the second round
         rest, said = program.stdout.read(), program.stderr.read()
     assert program.returncode == 130, said
     assert json.loads(rest.splitlines()[-1])["failovers"] >= 1
     assert "Traceback" not in said
-    assert not lab.exists()
-    assert lab.name not in labs()
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert left.stdout == b""
-
-
-def _told(lab: Path) -> str:
-    path = lab / "lab.json"
-    return path.read_text() if path.exists() else ""
+    gone(lab, tmp_path)
